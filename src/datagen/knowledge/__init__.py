@@ -1,0 +1,1 @@
+"""Facts, the constraint algebra, its evaluator, and the certificates it writes."""

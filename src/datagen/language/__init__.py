@@ -1,0 +1,1 @@
+"""Formula to words and words to formula, from one phrase table."""

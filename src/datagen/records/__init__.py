@@ -1,0 +1,1 @@
+"""The nouns of the system and their published schemas. Nothing here imports another part of the project."""
