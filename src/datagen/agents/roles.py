@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Literal as OneOf
 from typing import Protocol
 
-from datagen.knowledge.formula import Query
+from datagen.knowledge.formula import ClueAddress, Query
 from datagen.records.fact import Fact
 from datagen.records.question import Attempt, Hop
 from datagen.web.tools import Web
@@ -63,3 +64,64 @@ class Guesser(Protocol):
     def guess(self, question: str, attempts: int) -> tuple[str, ...]:
         """At most `attempts` distinct answers, the most probable first."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResearchTree:
+    """An InfoSeek tree while it grows: the formula, and the entity that stands behind every vertex of it.
+
+    Growth only appends clues, so an address keeps its meaning. The question never names these entities.
+    """
+
+    query: Query
+    vertices: tuple[tuple[ClueAddress, str], ...]
+    """(address of the edge that leads to the vertex, `()` for the root; entity key)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthTarget:
+    """What a tree shall become, drawn by the recipe from its configured distributions."""
+
+    depth: int
+    vertices: int
+    """In InfoSeek's sense, `formula.count_vertices`: entity vertices plus one per leaf clue."""
+    ask_literal: bool = False
+    """The answer shall be a literal of the root (a date, a number), not the root's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeAction:
+    """The planner's next step: one of InfoSeek's four actions, and the vertex it concerns."""
+
+    kind: OneOf["initialise", "blur", "extend", "terminate"]
+    at: ClueAddress = ()
+    claims: int = 0
+    """blur: how many clues to add, none of whose candidate sets contains another's."""
+    reason: str = ""
+    """terminate: why growth ends ("target met", ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoGrowth:
+    """Why an action could not be carried out; `reason` is a short code for the rejects table."""
+
+    reason: str
+    detail: str
+
+
+class Planner(Protocol):
+    """Chooses the next action from the tree alone; sees no page (spec infoseek_webexplorer §1.4)."""
+
+    def plan(
+        self, tree: ResearchTree | None, target: GrowthTarget, last: NoGrowth | None, rng: random.Random
+    ) -> TreeAction:
+        """`tree` None asks for "initialise"; `last` is the failure of the previous action, None after a success."""
+        ...
+
+
+class Browser(Protocol):
+    """Carries an action out from the pages of the vertex's entity, by what they state and link to."""
+
+    def act(
+        self, action: TreeAction, tree: ResearchTree | None, target: GrowthTarget, rng: random.Random
+    ) -> ResearchTree | NoGrowth: ...
