@@ -222,7 +222,8 @@ TABLES: dict[str, Features] = {
 @cache
 def arrow_schema(table: str) -> pa.Schema:
     """Arrow schema of a table, with the `huggingface` metadata key that makes `load_dataset` give these features."""
-    return TABLES[table].arrow_schema
+    schema: pa.Schema = TABLES[table].arrow_schema
+    return schema
 
 
 def json_schema(table: str) -> dict[str, Any]:
