@@ -1,0 +1,188 @@
+"""The dataset card, generated from the rows and the run: YAML front matter, one full example, funnel, figures, faults.
+
+Every number comes from the release itself (`statistics`, the rows) or from the run's record (`ReleaseMeta`); the template
+holds only words. A section whose figures do not exist is left out, never filled with a guess.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from datagen.dataset.statistics import FunnelRow
+from datagen.records.question import UNBOUNDED
+
+Row = Mapping[str, Any]
+
+RECIPE_TEXTS = {
+    "duetqa": (
+        "DUETQA self-play (Fathom-DeepResearch). A proposer gathers dated facts on five to seven themes through the two "
+        "tools, chains some of them into a multi-hop question, obfuscates dates, numbers and names; proposer and verifier "
+        "swap roles, both must agree with the key in fresh contexts, and a guesser without search must fail."
+    ),
+    "infoseek": (
+        "InfoSeek research trees. A planner and a browser grow a tree of constraints with four actions (initialise, blur "
+        "with claims none of which contains another, extend over a link, terminate); every inner vertex is identified only "
+        "through its own clues and never named."
+    ),
+}
+
+SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseMeta:
+    """What the card says that the rows do not: names, licence, and the run that made them."""
+
+    pretty_name: str
+    source: str
+    """One or two sentences on the pages, ending in a full stop."""
+    licence: str
+    licence_note: str
+    snapshot: str
+    config_digest: str
+    seed: int
+    code: str
+    cast: str
+    fictional: bool
+    contamination: str
+    known_faults: tuple[str, ...]
+    languages: tuple[str, ...] = ("en",)
+    models: tuple[str, ...] = ()
+    load_path: str = "path/to/this/folder"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    snapshot_manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def provenance(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def size_category(rows: int) -> str:
+    return next((name for limit, name in SIZE_CATEGORIES if rows < limit), "n>1M")
+
+
+def _cell(text: object) -> str:
+    """Text safe inside one cell of a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+
+def _size(value: int) -> str:
+    return "unbounded" if value == UNBOUNDED else f"{value:,}"
+
+
+def environment() -> jinja2.Environment:
+    """The template environment; a variable that is missing fails instead of printing nothing."""
+    env = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - the output is Markdown; the Hub sanitises what it renders
+    )
+    env.filters["cell"] = _cell
+    env.filters["counts"] = _counts
+    env.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return env
+
+
+def render_card(
+    meta: ReleaseMeta,
+    rows: Sequence[Row],
+    statistics: Mapping[str, Any],
+    steps: Sequence[FunnelRow],
+    *,
+    splits: Mapping[str, tuple[int, int]],
+    spend: Mapping[str, int],
+) -> str:
+    """The README.md of a release. `splits` maps a split to (rows, answer entities)."""
+    template = (files("datagen.dataset") / "templates" / "card.md.j2").read_text(encoding="utf-8")
+    split_rows = [{"name": n, "rows": r, "entities": e} for n, (r, e) in splits.items()]
+    configs = [{"name": "qa", "splits": split_rows}] if split_rows else []
+    example = choose_example(rows)
+    return (
+        environment()
+        .from_string(template)
+        .render(
+            meta=meta,
+            statistics=statistics,
+            splits=split_rows,
+            configs=[*configs, {"name": "rejects", "splits": [{"name": "train"}]}],
+            size_category=size_category(len(rows)),
+            recipes=_recipes(steps),
+            assumptions=sorted({a for r in rows for a in r["certificate"]["assumptions"]}),
+            spend=spend,
+            example=example,
+            **(_example_parts(example) if example else {}),
+        )
+    )
+
+
+def _recipes(steps: Sequence[FunnelRow]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": recipe,
+            "text": RECIPE_TEXTS.get(recipe, ""),
+            "funnel": [_funnel_view(step) for step in steps if step.recipe == recipe],
+        }
+        for recipe in sorted({step.recipe for step in steps})
+    ]
+
+
+def _funnel_view(step: FunnelRow) -> dict[str, Any]:
+    top = sorted(step.reasons.items(), key=lambda kv: (-kv[1], kv[0]))[:3]
+    return {
+        "gate": step.gate,
+        "entered": step.entered,
+        "stopped": step.stopped,
+        "top": ", ".join(f"{reason} {count:,}" for reason, count in top),
+    }
+
+
+def choose_example(rows: Sequence[Row]) -> Row | None:
+    """A row that shows most: deep, several pages, not overlong; ties by id, so the card is reproducible."""
+    if not rows:
+        return None
+
+    def key(row: Row) -> tuple[int, int, str]:
+        shape = row["difficulty"]
+        fits = 4 <= shape["vertices"] <= 8 and len(row["question"].split()) <= 70
+        return (not fits, -(shape["depth"] * 2 + shape["min_documents"]), row["id"])
+
+    return min(rows, key=key)
+
+
+def _example_parts(row: Row) -> dict[str, Any]:
+    certificate = row["certificate"]
+    clues = []
+    for item in row["evidence"]:
+        index = item["clue"]
+        clues.append(
+            {
+                "text": certificate["clues"][index],
+                "necessity": _size(certificate["necessity"][index]),
+                "host": item["host"],
+                "url": item["url"],
+                "kind": item["source_kind"],
+                "quote": item["quote"],
+            }
+        )
+    excluded = {k.replace("_", " "): v for k, v in (certificate["excluded_by"] or {}).items() if v}
+    return {
+        "example_clues": clues,
+        "example_sizes": " → ".join(_size(s) for s in certificate["sizes"]),
+        "example_excluded": _counts(excluded),
+        "example_solvers": "; ".join(
+            f"{a['solver']} ({a['searches']} searches, {a['visits']} visits)" for a in row["attempts"]
+        )
+        or "not asked",
+        "example_guesses": ", ".join(row["guesses"]) or "not asked",
+    }
