@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal as OneOf
 
 from datagen.knowledge.formula import Query
-from datagen.records.question import Answer, Attempt, Certificate, Hop, Obfuscation
+from datagen.records.question import Answer, Attempt, Certificate, Hop, Obfuscation, Verdict
 
 Recipe = OneOf["infoseek", "duetqa"]
 
@@ -58,4 +58,6 @@ class Rejected:
     reason: str
     detail: str
     draft: Draft | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    """What the gates said before and at the end; empty for a candidate that ended inside its recipe."""
     spend: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,109 @@
+"""What a gate is: a question put to a draft, answered with a verdict and a reason.
+
+A gate lives in one file, names its reasons in one enumeration, and says nothing about order; `cost` ranks it, and
+`verification.funnel` runs the cheap ones first. Two gates have to try something before they can judge (solvers search,
+the guesser guesses): they do that in `work`, which returns the draft with the attempts filled in, so that `check` stays
+a pure function of the draft and a test can hand it any attempt it likes.
+
+    class Leak:
+        name, cost = "leak", 10
+        def check(self, draft, context) -> Verdict: ...
+
+Adding a gate: one file, one enumeration, one line in `funnel.standard_gates`, one planted-fault test.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from datagen.agents.roles import Guesser, Solver
+from datagen.knowledge.catalogue import Catalogue
+from datagen.knowledge.formula import Query
+from datagen.records.question import Verdict
+from datagen.synthesis.draft import Draft, Recipe
+from datagen.verification.contamination import BenchmarkIndex
+from datagen.web.tools import Web
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRule:
+    """How varied the evidence of one recipe has to be. With `relaxed`, a miss passes and the row says so."""
+
+    min_hosts: int = 1
+    min_kinds: int = 1
+    max_encyclopedia_share: float = 1.0
+    relaxed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """The thresholds of all gates."""
+
+    min_identifying_clues: int = 2
+    """m*: a smallest identifying subset below this means the rest of the question is idle. Never below 2."""
+    min_documents: int = 2
+    """Fewest pages that together state all clues; 1 would mean a single page answers everything."""
+    shortcut_top_k: int = 1
+    """The answer may not be readable among this many first results of the question or of one clue as a query."""
+    prior_attempts: int = 3
+    """Guesses without tools, all of which must be wrong."""
+    min_tool_calls: int = 2
+    """Searches plus visits that every solver needed at least; fewer means no research was needed."""
+    max_answer_words: int = 12
+    cutoff: str | None = None
+    """Day (ISO) that the newest evidence must reach where the recipe wants something recent."""
+    fresh_recipes: tuple[Recipe, ...] = ("duetqa",)
+    """Recipes whose newest evidence must reach the cutoff."""
+    sources: dict[Recipe, SourceRule] = field(default_factory=dict)
+    """Missing recipes have the default rule."""
+
+
+class Writer(Protocol):
+    """Words from formulas; `language.verbalise.Verbaliser` is one."""
+
+    def write(self, query: Query, rng: random.Random) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GateContext:
+    """What gates may use besides the draft."""
+
+    web: Web
+    catalogue: Catalogue
+    verbaliser: Writer
+    settings: GateSettings
+    solvers: tuple[Solver, ...] = ()
+    guesser: Guesser | None = None
+    benchmarks: BenchmarkIndex | None = None
+
+
+class Gate(Protocol):
+    name: str
+    cost: int
+
+    def check(self, draft: Draft, context: GateContext) -> Verdict: ...
+
+
+@runtime_checkable
+class WorkingGate(Protocol):
+    """A gate that has to try something first."""
+
+    name: str
+    cost: int
+
+    def work(self, draft: Draft, context: GateContext) -> Draft:
+        """The draft with what was tried filled in, and its `spend` raised by the tool calls that took."""
+        ...
+
+    def check(self, draft: Draft, context: GateContext) -> Verdict: ...
+
+
+def passed(gate: str, detail: str = "") -> Verdict:
+    return Verdict(gate, passed=True, detail=detail)
+
+
+def failed(gate: str, reason: StrEnum, detail: str) -> Verdict:
+    return Verdict(gate, passed=False, reason=reason.value, detail=detail)
