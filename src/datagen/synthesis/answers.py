@@ -16,14 +16,21 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from datagen.knowledge.literals import MONTHS, canonical_text, contains, format_literal, parse_literal
+from datagen.records.fact import Entity, Literal
 from datagen.records.question import Answer
 
 _WORD = re.compile(r"\w+(?:[.,]\d+)*", re.UNICODE)
 _ARTICLES = frozenset({"a", "an", "the"})
 # Words too common in names to point at one entity. The catalogue's type words are added by the caller.
 COMMON_NAME_WORDS = frozenset(
-    "a an the of and de la le du da di van von der den st saint new old great upper lower north south east west "
-    "city county united republic kingdom national royal grand first second".split()
+    words
+    for line in (
+        ("a", "an", "the", "of", "and", "de", "la", "le", "du", "da", "di", "van", "von", "der", "den", "st", "saint"),
+        ("new", "old", "great", "upper", "lower", "north", "south", "east", "west", "first", "second"),
+        ("city", "county", "united", "republic", "kingdom", "national", "royal", "grand"),
+    )
+    for words in line
 )
 
 
@@ -52,7 +59,19 @@ def is_correct(answer: Answer, given: str | None, given_key: str | None = None) 
     if given is None:
         return False
     said = normalise_answer(given)
-    return bool(said) and any(said == normalise_answer(form) for form in accepted_forms(answer))
+    if said and any(said == normalise_answer(form) for form in accepted_forms(answer)):
+        return True
+    return answer.type in ("date", "number") and _same_value(answer, given)
+
+
+def _same_value(answer: Answer, given: str) -> bool:
+    """Whether the given words state the value: a day, month or year as precise as the key, a number inside it."""
+    key, said = (parse_literal(text, answer.type, answer.unit) for text in (answer.canonical, given))
+    return (
+        key is not None
+        and said is not None
+        and (contains(key, said) and (answer.type == "number" or contains(said, key)))
+    )
 
 
 def contains_words(haystack: tuple[str, ...], needle: tuple[str, ...]) -> bool:
@@ -62,7 +81,8 @@ def contains_words(haystack: tuple[str, ...], needle: tuple[str, ...]) -> bool:
         return False
     first = needle[0]
     return any(
-        word == first and haystack[i : i + width] == needle for i, word in enumerate(haystack[: len(haystack) - width + 1])
+        word == first and haystack[i : i + width] == needle
+        for i, word in enumerate(haystack[: len(haystack) - width + 1])
     )
 
 
@@ -70,3 +90,54 @@ def telling_words(name: str, common: Iterable[str] = ()) -> frozenset[str]:
     """The words of a name that point at its bearer: long enough, not a type word, not a common part of names."""
     ignored = COMMON_NAME_WORDS.union(common)
     return frozenset(w for w in words_of(name) if len(w) >= 4 and w not in ignored and not w.isdigit())
+
+
+def entity_answer(entity: Entity) -> Answer:
+    """The answer whose text is an entity's preferred name."""
+    return Answer(
+        text=entity.name,
+        type="entity",
+        canonical=entity.name,
+        aliases=entity.aliases,
+        key=entity.key,
+        entity_type=entity.type,
+    )
+
+
+def literal_answer(literal: Literal) -> Answer | None:
+    """The answer for a value, with the forms that grade as correct; None for one too vague to be graded.
+
+    >>> from datagen.knowledge.literals import day
+    >>> literal_answer(day("1901-03-03")).canonical
+    '1901-03-03'
+    """
+    if literal.kind == "number":
+        return _number_answer(literal)
+    canonical = canonical_text(literal)
+    if literal.kind == "text":
+        return Answer(literal.text, "text", canonical)
+    if "/" in canonical:
+        return None
+    text = format_literal(literal)
+    aliases = (*_american_form(canonical), canonical)
+    return Answer(text, "date", canonical, tuple(form for form in aliases if form != text))
+
+
+def _american_form(iso: str) -> tuple[str, ...]:
+    if len(iso) != len("1901-03-03"):
+        return ()
+    year, month, day_of_month = iso.split("-")
+    return (f"{MONTHS[int(month) - 1]} {int(day_of_month)}, {year}",)
+
+
+def _number_answer(literal: Literal) -> Answer | None:
+    """Exact numbers, and rounded ones whose interval is at most 1 % wide: "about 40 to 60" can't be graded."""
+    if literal.high - literal.low > abs(literal.low + literal.high) / 200:
+        return None
+    middle = (literal.low + literal.high) / 2
+    digits = f"{middle:.6f}".rstrip("0").rstrip(".")
+    commas = f"{float(digits):,.6f}".rstrip("0").rstrip(".")
+    canonical = format_literal(literal)
+    forms = (digits, commas, f"{digits} {literal.unit}".strip(), f"{commas} {literal.unit}".strip())
+    aliases = tuple(dict.fromkeys(form for form in forms if form not in (literal.text, canonical)))
+    return Answer(literal.text, "number", canonical, aliases, unit=literal.unit)

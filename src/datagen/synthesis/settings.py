@@ -37,7 +37,18 @@ class InfoseekSettings:
 
     depth: Mapping[int, float] = field(default_factory=lambda: {2: 0.55, 3: 0.3, 4: 0.1, 5: 0.05})
     vertices: Mapping[int, float] = field(
-        default_factory=lambda: {3: 0.05, 4: 0.2, 5: 0.25, 6: 0.25, 7: 0.1, 8: 0.06, 9: 0.04, 10: 0.03, 11: 0.01, 12: 0.01}
+        default_factory=lambda: {
+            3: 0.05,
+            4: 0.2,
+            5: 0.25,
+            6: 0.25,
+            7: 0.1,
+            8: 0.06,
+            9: 0.04,
+            10: 0.03,
+            11: 0.01,
+            12: 0.01,
+        }
     )
     ask_share: float = 0.3
     """Share of trees whose answer is a literal of the root (a date, a number) instead of its name."""

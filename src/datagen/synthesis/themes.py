@@ -49,7 +49,7 @@ class Taxonomy:
         return tuple(dict.fromkeys(t.domain for t in self.themes))
 
     def sample(self, counts: Sequence[int], rng: random.Random) -> tuple[Theme, ...]:
-        """k distinct themes, k uniform over `counts`, every theme as likely as any other."""
+        """Distinct themes: k is uniform over `counts`, every theme as likely as any other."""
         return tuple(rng.sample(self.themes, rng.choice(counts)))
 
 
@@ -91,7 +91,9 @@ def load_taxonomy(path: Path) -> Taxonomy:
         for theme in domain["theme"]
     )
     if len({t.id for t in themes}) != len(themes) or not themes:
-        raise ConfigError(f"theme file {path} holds no themes or the same id twice; every theme needs an id of its own.")
+        raise ConfigError(
+            f"theme file {path} holds no themes or the same id twice; every theme needs an id of its own."
+        )
     return Taxonomy(themes)
 
 
@@ -100,7 +102,9 @@ def load_seed_questions(path: Path) -> tuple[SeedQuestion, ...]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as exc:
-        raise ConfigError(f"seed file {path} cannot be read: {exc}; the shipped one is data/seed_questions.jsonl.") from exc
+        raise ConfigError(
+            f"seed file {path} cannot be read: {exc}; the shipped one is data/seed_questions.jsonl."
+        ) from exc
     seeds = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -1,8 +1,8 @@
 """The certificate must prove one answer, and the question must need more than a scrap of itself to have it.
 
-    answer_set of one, rivals 0     one entity surely matches and no other could
-    m* = |minimal_subset|           at least `min_identifying_clues`, so no single clue gives the answer away
-    min_documents                   the clues cannot all be read off one page
+answer_set of one, rivals 0     one entity surely matches and no other could
+m* = |minimal_subset|           at least `min_identifying_clues`, so no single clue gives the answer away
+min_documents                   the clues cannot all be read off one page
 """
 
 from __future__ import annotations
