@@ -155,12 +155,13 @@ def write_parquet(
 
 
 def read_parquet(url: str | Path, columns: list[str] | None = None) -> pa.Table:
+    """Read one file. `columns` may name parts of structs, as in `question.id`; the rest of the struct is left out."""
     with _reading(url):
         if is_local(url):
-            return pq.read_table(local_path(url), columns=columns)
+            return pq.ParquetFile(local_path(url)).read(columns=columns)
         fs, path = _open_filesystem(url)
         with fs.open(path, "rb") as handle:
-            return pq.read_table(handle, columns=columns)
+            return pq.ParquetFile(handle).read(columns=columns)
 
 
 def describe_file(url: str | Path, *, name: str | None = None) -> FileEntry:
