@@ -1,0 +1,249 @@
+"""The bottom-up solver: from entities of the answer's class that searches bring up, down to their details.
+
+    "Which football club, whose home ground is a stadium that lies in Veltrin and opened in 1901, wears green?"
+
+    1  gather   search the question's own words; every football club that the visited pages speak of is a candidate
+    2  rank     by the clues that those pages already confirm or contradict
+    3  test     on the candidate's own page: colours green? Its ground: visit that page; in Veltrin? opened 1901?
+    4  widen    while nobody passes: one search per clue, then pages of the class, then clubs of the likeliest grounds
+    5  accept   one candidate that passes every clue, while no rival passes too
+
+A child vertex is only ever tested on the entity that a candidate's page names, which is the direction opposite to
+`topdown`; the two share words and reading, not the way they look for candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datagen.agents.symbolic.notebook import Status
+from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
+from datagen.agents.symbolic.solving import (
+    Failure,
+    Found,
+    child_type,
+    clue_words,
+    conclude,
+    is_list_like,
+    missed,
+    named_constants,
+    page_of,
+    plural,
+)
+from datagen.errors import ParseError
+from datagen.knowledge.catalogue import Relation
+from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Within
+from datagen.records.question import Attempt
+from datagen.web.tools import Hit, Web
+
+TESTED = 10
+"""Candidates of one vertex whose own pages are visited in one round."""
+RELATED = 4
+"""Entities behind one edge of a candidate that are looked at."""
+
+
+class BottomUpSolver:
+    """Solves from candidates downwards; see the module's example."""
+
+    name = "bottomup"
+
+    def __init__(self, competence: Competence, budget: Budget | None = None) -> None:
+        self._competence = competence
+        self._budget = budget or Budget()
+
+    def solve(self, question: str, web: Web) -> Attempt:
+        memory = PageMemory(web, self._competence, self._budget)
+        try:
+            query = self._competence.parser.parse(question)
+        except ParseError:
+            return Attempt(solver=self.name, answer=None, failure="parse")
+        try:
+            return conclude(self.name, memory, query, _Casting(memory).solve(query.root))
+        except BudgetSpentError:
+            return conclude(self.name, memory, query, Found((), failure="budget"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """How a candidate did: clues confirmed, contradicted, and left open."""
+
+    yes: int
+    no: int
+    unknown: int
+
+    @property
+    def status(self) -> Status:
+        if self.no:
+            return Status.NO
+        return Status.UNKNOWN if self.unknown else Status.YES
+
+
+class _Casting:
+    """One attempt: candidates come in rounds, each is heard once."""
+
+    def __init__(self, memory: PageMemory) -> None:
+        self._memory = memory
+        self._notebook = memory.notebook
+        self._catalogue = memory.notebook.catalogue
+        self._heard: dict[tuple[str, Node], _Score] = {}
+        self._evidence: dict[str, None] = {}
+
+    def solve(self, root: Node) -> Found:
+        passed = self._find(root)
+        failure: Failure | None = None
+        if not passed:
+            heard = sorted((k for k, n in self._heard if n == root), key=lambda k: -self._heard[k, root].yes)
+            failure = missed(self._memory, heard, root)
+        elif len(passed) > 1:
+            failure = "ambiguous"
+        return Found(tuple(passed), tuple(self._evidence), failure)
+
+    def _find(self, node: Node) -> list[str]:
+        """Candidates that pass, from the first round of gathering that has any."""
+        for round_of_hits in (self._by_joint_words, self._by_single_clues, self._by_class, self._by_children):
+            round_of_hits(node)
+            passed = self._test_round(node)
+            if passed:
+                return passed
+        return []
+
+    # Gathering ---------------------------------------------------------------------------------------------------
+
+    def _by_joint_words(self, node: Node) -> None:
+        words = " ".join(self._words_of(c) for c in node.clues if not isinstance(c, Edge))
+        deeper = " ".join(name for c in node.clues if isinstance(c, Edge) for name in named_constants(c.child))
+        hits = self._memory.search(f"{plural(self._catalogue, node.type)} {words} {deeper}", top_k=8)
+        self._read(hits, 6)
+
+    def _by_single_clues(self, node: Node) -> None:
+        for clue in node.clues:
+            if isinstance(clue, Match):
+                hits = self._memory.search(f"{plural(self._catalogue, node.type)} {self._words_of(clue)}", top_k=6)
+                self._read(hits, 4)
+                if clue.inverse and isinstance(clue.value, EntityRef):
+                    self._read(self._memory.search(clue.value.name, top_k=4), 3)
+
+    def _by_class(self, node: Node) -> None:
+        if node.type is not None:
+            hits = self._memory.search(f"list of {plural(self._catalogue, node.type)}", top_k=8)
+            self._read([h for h in hits if is_list_like(h)], 3)
+
+    def _by_children(self, node: Node) -> None:
+        """Entities that pages about a likely child name, and pages that come up for the child's name."""
+        for edge in node.clues:
+            if not isinstance(edge, Edge):
+                continue
+            relation = self._catalogue.relations[edge.relation]
+            for child in self._find(self._typed(edge))[:RELATED]:
+                page_of(self._memory, child)
+                words = clue_words(relation, self._notebook.names.get(child, ""), inverse=edge.inverse)
+                self._read(self._memory.search(f"{plural(self._catalogue, node.type)} {words}", top_k=6), 4)
+
+    def _typed(self, edge: Edge) -> Node:
+        return edge.child if edge.child.type else Node(child_type(self._catalogue, edge), edge.child.clues)
+
+    def _words_of(self, clue: Clue) -> str:
+        if isinstance(clue, IsA):
+            return self._catalogue.types[clue.type].singular
+        relation = self._catalogue.relations[clue.relation]
+        if isinstance(clue, Match):
+            value = clue.value.name if isinstance(clue.value, EntityRef) else clue.value.text
+            return clue_words(relation, value, inverse=clue.inverse)
+        return relation.label
+
+    def _read(self, hits: list[Hit], limit: int) -> None:
+        for hit in hits[:limit]:
+            self._memory.read(hit.url)
+
+    # Testing -----------------------------------------------------------------------------------------------------
+
+    def _test_round(self, node: Node) -> list[str]:
+        """Hear the most promising candidates read of so far; the promise is what the notebook already says."""
+        known = self._notebook.types.items()
+        cast = [k for k, t in known if node.type is None or self._catalogue.is_a(t, node.type)]
+        ranked = sorted((self._promise(k, node), i, k) for i, k in enumerate(cast) if (k, node) not in self._heard)
+        passed = [k for k, n in self._heard if n == node and self._heard[k, n].status is Status.YES]
+        for (contradicted, _), _, key in ranked[: TESTED * 3]:
+            if contradicted:
+                continue
+            if len([k for k, n in self._heard if n == node]) >= TESTED * 4:
+                break
+            if self._hear(key, node, last=False).status is Status.YES:
+                passed.append(key)
+                if len(passed) > 1:
+                    break
+        if not passed:
+            passed = self._second_hearing(node)
+        return passed
+
+    def _promise(self, key: str, node: Node) -> tuple[int, int]:
+        statuses = [self._notebook.check(key, c)[0] for c in node.clues if not isinstance(c, Edge)]
+        return int(Status.NO in statuses), -statuses.count(Status.YES)
+
+    def _second_hearing(self, node: Node) -> list[str]:
+        """Candidates with something confirmed, nothing contradicted and little open get one search per open clue."""
+        open_cases = [(k, s) for (k, n), s in self._heard.items() if n == node and s.status is Status.UNKNOWN and s.yes]
+        open_cases.sort(key=lambda case: (case[1].unknown, -case[1].yes))
+        return [key for key, _ in open_cases[:3] if self._hear(key, node, last=True).status is Status.YES]
+
+    def _hear(self, key: str, node: Node, *, last: bool) -> _Score:
+        """Every clue on the candidate's own page; `last` adds a targeted search for what stays open."""
+        page_of(self._memory, key)
+        counts = dict.fromkeys(Status, 0)
+        for clue in sorted(node.clues, key=lambda c: isinstance(c, Edge)):
+            status = self._clue_status(key, clue, last=last)
+            counts[status] += 1
+            if status is Status.NO:
+                break
+        score = _Score(counts[Status.YES], counts[Status.NO], counts[Status.UNKNOWN])
+        self._heard[key, node] = score
+        return score
+
+    def _clue_status(self, key: str, clue: Clue, *, last: bool) -> Status:
+        status = self._once(key, clue, last=last)
+        if status is Status.UNKNOWN and last and not isinstance(clue, IsA):
+            name = self._notebook.names.get(key, "")
+            self._read(self._memory.search(f"{name} {self._words_of_any(clue)}", top_k=5), 3)
+            status = self._once(key, clue, last=last)
+        return status
+
+    def _words_of_any(self, clue: Clue) -> str:
+        return self._words_of(clue) if isinstance(clue, Match | Within) else self._edge_words(clue)
+
+    def _edge_words(self, clue: Clue) -> str:
+        if not isinstance(clue, Edge):
+            return ""
+        relation = self._catalogue.relations[clue.relation]
+        return f"{relation.label} {plural(self._catalogue, self._typed(clue).type)}"
+
+    def _once(self, key: str, clue: Clue, *, last: bool) -> Status:
+        if isinstance(clue, Edge):
+            return self._through(key, clue, last=last)
+        status, url = self._notebook.check(key, clue)
+        if status is Status.YES:
+            self._evidence.setdefault(url)
+        return status
+
+    def _through(self, key: str, edge: Edge, *, last: bool) -> Status:
+        """Down an edge: the entities that the pages name there, each heard against the child vertex."""
+        relation = self._catalogue.relations[edge.relation]
+        related = self._related(key, edge, relation)
+        child = self._typed(edge)
+        statuses = [self._child_status(k, child, last=last) for k in related[:RELATED]]
+        if Status.YES in statuses:
+            return Status.YES
+        closed = relation.single if not edge.inverse else False
+        all_out = bool(statuses) and len(related) <= RELATED and all(s is Status.NO for s in statuses)
+        return Status.NO if all_out and closed else Status.UNKNOWN
+
+    def _child_status(self, key: str, child: Node, *, last: bool) -> Status:
+        heard = self._heard.get((key, child))
+        if heard is not None and (heard.status is not Status.UNKNOWN or not last):
+            return heard.status
+        return self._hear(key, child, last=last).status
+
+    def _related(self, key: str, edge: Edge, relation: Relation) -> list[str]:
+        mine = self._notebook.target_of([key])
+        if edge.inverse:
+            return self._notebook.holders(relation.id, mine, edge.as_of)
+        return self._notebook.objects(relation.id, mine, edge.as_of)

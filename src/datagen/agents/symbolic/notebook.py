@@ -1,0 +1,384 @@
+"""What a solver has read so far in one attempt, and what follows from it about one entity and one clue.
+
+The notebook is filled only by pages that were visited. It keeps every statement with its source, and answers in three
+values, because a page that is silent proves nothing:
+
+    YES      a trusted statement (for the clue's day, where the relation changes) says so
+    NO       a conflicting value of a single-valued relation, a complete list, or the type says otherwise
+    UNKNOWN  nothing decisive was read yet
+
+A constant of the question is a name: every entity seen under that name is meant until the clues tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from datagen.agents.symbolic.comparison import fold
+from datagen.knowledge.catalogue import Catalogue, Relation
+from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Within
+from datagen.knowledge.literals import contains, disjoint, overlaps
+from datagen.knowledge.reading import Reading
+from datagen.records.fact import Closure, Fact, Literal
+from datagen.records.page import LOW_TRUST_KINDS, Page
+
+TRUST_RANK = {"official": 4, "registry": 4, "encyclopedia": 3, "reference": 3, "other": 1} | dict.fromkeys(
+    ("news", "list", "table", "profile", "review"), 2
+)
+"""How far a kind of page is believed when two disagree; low-trust kinds are 0 and never decide."""
+
+
+class Status(Enum):
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A fact with the standing of the page that states it."""
+
+    fact: Fact
+    rank: int
+    published_at: str
+
+    @property
+    def url(self) -> str:
+        return self.fact.evidence.url
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an object or subject is compared with: a name of the question, or a set of entities found for a child."""
+
+    keys: frozenset[str]
+    names: frozenset[str]
+    named: bool
+    """True for a name of the question, where an entity known by the same name is meant too."""
+
+    def holds(self, key: str | None, surface: str) -> bool:
+        if key is not None and key in self.keys:
+            return True
+        by_name = self.named or key is None or is_nameless(key)
+        return by_name and fold(surface) in self.names
+
+
+def is_nameless(key: str) -> bool:
+    """Whether an entity is known by type and name only, because no page of its own was linked."""
+    return key.startswith("entity:")
+
+
+def trust_rank(source_kind: str) -> int:
+    return 0 if source_kind in LOW_TRUST_KINDS else TRUST_RANK.get(source_kind, 1)
+
+
+def covers(valid_from: str | None, as_of: str | None, day: str | None) -> bool:
+    """Whether a statement about `valid_from..as_of` speaks of `day`; a timeless one speaks of every day."""
+    if day is None or as_of is None:
+        return True
+    return (valid_from or as_of) <= day <= as_of
+
+
+class Notebook:
+    """Statements by subject and by object, complete lists, and who is called what."""
+
+    def __init__(self, catalogue: Catalogue, type_in_url: Callable[[str], str | None]) -> None:
+        self.catalogue = catalogue
+        self._type_in_url = type_in_url
+        self.names: dict[str, str] = {}
+        self.types: dict[str, str] = {}
+        self.pages_read: set[str] = set()
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._about: dict[tuple[str, str], list[Statement]] = defaultdict(list)
+        self._of_relation: dict[str, list[Statement]] = defaultdict(list)
+        self._closures: list[Closure] = []
+        self._same: dict[str, str] = {}
+        self._met: set[str] = set()
+
+    def add(self, page: Page, reading: Reading) -> None:
+        """Take in one visited page."""
+        if page.id in self.pages_read:
+            return
+        self.pages_read.add(page.id)
+        rank = trust_rank(page.source_kind)
+        anchors = dict(reading.mentions)
+        if (entity := reading.entity) is not None:
+            if reading.is_profile and reading.url != entity.key:
+                self._merge(reading.url, entity.key)
+            for alias in (entity.name, *entity.aliases):
+                self._introduce(entity.key, alias, entity.type)
+            self.names[entity.key] = entity.name
+        for fact in reading.facts:
+            relation = self.catalogue.relations[fact.relation]
+            statement = Statement(self._relinked(fact), rank, page.published_at or "")
+            self._about[statement.fact.subject, fact.relation].append(statement)
+            self._of_relation[fact.relation].append(statement)
+            self._introduce(fact.subject, anchors.get(fact.subject), _only(relation.subject_types))
+            if fact.object_key is not None:
+                self._introduce(fact.object_key, fact.object, _only(relation.object_types))
+        for closure in reading.closures if rank else ():
+            anchor = closure.anchor_key
+            self._closures.append(
+                replace(closure, anchor_key=anchor and self.key(anchor), members=tuple(map(self.key, closure.members)))
+            )
+            if anchor is not None:
+                self._introduce(anchor, anchors.get(anchor), None)
+            for member in closure.members:
+                self._introduce(member, anchors.get(member), closure.entity_type)
+
+    def key(self, url: str) -> str:
+        """The entity behind an address, as far as profile pages that were read say so."""
+        return self._same.get(url, url)
+
+    def _relinked(self, fact: Fact) -> Fact:
+        if fact.subject not in self._same and (fact.object_key is None or fact.object_key not in self._same):
+            return fact
+        return replace(fact, subject=self.key(fact.subject), object_key=fact.object_key and self.key(fact.object_key))
+
+    def _merge(self, url: str, key: str) -> None:
+        """A profile turned out to be about `key`: what was noted under its own address moves there."""
+        if url in self._same:
+            return
+        self._same[url] = key
+        if url not in self._met:
+            return
+        self.names.pop(url, None)
+        self.types.pop(url, None)
+        for keys in self._by_name.values():
+            if url in keys:
+                keys[keys.index(url)] = key
+        for relation, statements in self._of_relation.items():
+            moved = [replace(s, fact=self._relinked(s.fact)) for s in statements]
+            statements[:] = moved
+            for place in [p for p in self._about if p[1] == relation]:
+                del self._about[place]
+            for s in moved:
+                self._about[s.fact.subject, relation].append(s)
+        self._closures = [
+            replace(c, anchor_key=c.anchor_key and self.key(c.anchor_key), members=tuple(map(self.key, c.members)))
+            for c in self._closures
+        ]
+
+    def _introduce(self, key: str, name: str | None, type_id: str | None) -> None:
+        """Remember what an entity is called and what it is; a narrower type replaces a wider one."""
+        key = self.key(key)
+        self._met.add(key)
+        if name is None:
+            name = key.rsplit("/", 1)[-1] if is_nameless(key) else None
+        if name is not None:
+            self.names.setdefault(key, name)
+            keys = self._by_name[fold(name)]
+            if key not in keys:
+                keys.append(key)
+        known = self.types.get(key)
+        for candidate in (self._type_in_key(key) if known is None else None, type_id):
+            if candidate and (known is None or self.catalogue.is_a(candidate, known)):
+                known = self.types[key] = candidate
+
+    def _type_in_key(self, key: str) -> str | None:
+        if is_nameless(key):
+            return key.removeprefix("entity:").split("/", 1)[0]
+        return self._type_in_url(key)
+
+    def keys_named(self, name: str, types: Sequence[str] = ()) -> list[str]:
+        """Entities seen under this name that could be of one of `types`, in the order they were met."""
+        found = self._by_name.get(fold(name), ())
+        return [k for k in found if not types or self.could_be(k, types)]
+
+    def could_be(self, key: str, types: Iterable[str]) -> bool:
+        known = self.types.get(key)
+        return known is None or any(self.catalogue.is_a(known, t) or self.catalogue.is_a(t, known) for t in types)
+
+    def target(self, constant: EntityRef, types: Sequence[str]) -> Target:
+        return Target(frozenset(self.keys_named(constant.name, types)), frozenset({fold(constant.name)}), named=True)
+
+    def target_of(self, keys: Iterable[str]) -> Target:
+        chosen = frozenset(keys)
+        return Target(chosen, frozenset(fold(self.names[k]) for k in chosen if k in self.names), named=False)
+
+    def statements(self, subject: str, relation: str, day: str | None) -> list[Statement]:
+        """Trusted statements of the day, strongest and newest first; nameless mentions of the same name join in."""
+        found = list(self._about.get((subject, relation), ()))
+        if not is_nameless(subject) and subject in self.names:
+            for other in self._by_name.get(fold(self.names[subject]), ()):
+                if is_nameless(other) and self.could_be(other, (self.types.get(subject) or "",)):
+                    found += self._about.get((other, relation), ())
+        usable = [s for s in found if s.rank and covers(s.fact.valid_from, s.fact.as_of, day)]
+        return sorted(usable, key=lambda s: (-s.rank, _descending(s.published_at), s.url))
+
+    def settled(self, subject: str, relation: Relation, day: str | None) -> list[Statement]:
+        """What stands for a single-valued relation: one statement per value that no stronger, newer page corrects."""
+        found = self.statements(subject, relation.id, day)
+        kept: list[Statement] = []
+        for statement in found:
+            corrected = any(
+                other.rank >= statement.rank and other.published_at > statement.published_at > ""
+                for other in found
+                if not same_object(other.fact, statement.fact)
+            )
+            if not corrected and not any(same_object(k.fact, statement.fact) for k in kept):
+                kept.append(statement)
+        return kept
+
+    def holders(self, relation: str, target: Target, day: str | None) -> list[str]:
+        """Subjects stated to stand in the relation to the target, in reading order."""
+        keys: dict[str, None] = {}
+        for s in self._of_relation.get(relation, ()):
+            if (
+                s.rank
+                and covers(s.fact.valid_from, s.fact.as_of, day)
+                and target.holds(s.fact.object_key, s.fact.object)
+            ):
+                keys.setdefault(s.fact.subject)
+        for closure in self.closures("subjects", relation, day):
+            if self._anchored(closure, target):
+                keys.update(dict.fromkeys(closure.members))
+        return list(keys)
+
+    def objects(self, relation: str, target: Target, day: str | None) -> list[str]:
+        """Objects stated for any subject the target means, in reading order."""
+        keys: dict[str, None] = {}
+        for s in self._of_relation.get(relation, ()):
+            named = self.names.get(s.fact.subject, "")
+            trusted = s.rank and covers(s.fact.valid_from, s.fact.as_of, day)
+            if trusted and s.fact.object_key and target.holds(s.fact.subject, named):
+                keys.setdefault(s.fact.object_key)
+        return list(keys)
+
+    def closures(self, side: str, relation: str, day: str | None) -> list[Closure]:
+        return [
+            c
+            for c in self._closures
+            if c.side == side and c.relation == relation and (c.as_of is None or day is None or c.as_of == day)
+        ]
+
+    def _anchored(self, closure: Closure, target: Target) -> bool:
+        key = closure.anchor_key
+        return key is not None and target.holds(key, self.names.get(key, key.rsplit("/", 1)[-1]))
+
+    def complete_list(self, relation: str, target: Target, type_id: str | None, day: str | None) -> list[str] | None:
+        """All subjects of `type_id` in the relation to the target, where a page that was read lists them all."""
+        for closure in self.closures("subjects", relation, day):
+            wide_enough = closure.entity_type is None or (
+                type_id is not None and self.catalogue.is_a(type_id, closure.entity_type)
+            )
+            if wide_enough and self._anchored(closure, target):
+                return list(closure.members)
+        return None
+
+    def members(self, type_id: str) -> list[str]:
+        """Entities of a type that complete lists of that type name."""
+        found: dict[str, None] = {}
+        for closure in self._closures:
+            if closure.side == "members" and closure.entity_type and self.catalogue.is_a(closure.entity_type, type_id):
+                found.update(dict.fromkeys(closure.members))
+        return list(found)
+
+    def objects_closed(self, subject: str, relation: str, day: str | None) -> bool:
+        return any(c.anchor_key == subject for c in self.closures("objects", relation, day))
+
+    def check(self, key: str, clue: Clue) -> tuple[Status, str]:
+        """A leaf clue against one entity: the status and the page that decided (empty while unknown)."""
+        if isinstance(clue, IsA):
+            return self._check_type(key, clue.type), ""
+        if isinstance(clue, Edge):
+            raise TypeError("an edge is checked through its child; see the solvers")
+        relation = self.catalogue.relations[clue.relation]
+        if isinstance(clue, Match) and isinstance(clue.value, EntityRef):
+            types = relation.subject_types if clue.inverse else relation.object_types
+            target = self.target(clue.value, types)
+            return self.relates(key, relation, target, inverse=clue.inverse, day=clue.as_of)
+        return self._check_literal(key, relation, clue)
+
+    def _check_type(self, key: str, wanted: str) -> Status:
+        known = self.types.get(key)
+        if known is None or (known != wanted and self.catalogue.is_a(wanted, known)):
+            return Status.UNKNOWN
+        return Status.YES if self.catalogue.is_a(known, wanted) else Status.NO
+
+    def _check_literal(self, key: str, relation: Relation, clue: Match | Within) -> tuple[Status, str]:
+        found = (
+            self.settled(key, relation, clue.as_of)
+            if relation.single
+            else self.statements(key, relation.id, clue.as_of)
+        )
+        verdicts = [(_literal_status(s.fact, clue), s.url) for s in found]
+        agreeing = [url for status, url in verdicts if status is Status.YES]
+        if agreeing and (len(agreeing) == len(verdicts) or not relation.single):
+            return Status.YES, agreeing[0]
+        closed = relation.single or self.objects_closed(key, relation.id, clue.as_of)
+        if verdicts and closed and all(status is Status.NO for status, _ in verdicts):
+            return Status.NO, verdicts[0][1]
+        return Status.UNKNOWN, ""
+
+    def relates(
+        self, key: str, relation: Relation, target: Target, *, inverse: bool, day: str | None
+    ) -> tuple[Status, str]:
+        """Whether relation(key, target) is stated, contradicted or unsaid; with `inverse` relation(target, key)."""
+        return self._is_object(key, relation, target, day) if inverse else self._is_subject(key, relation, target, day)
+
+    def _is_subject(self, key: str, relation: Relation, target: Target, day: str | None) -> tuple[Status, str]:
+        found = self.settled(key, relation, day) if relation.single else self.statements(key, relation.id, day)
+        hits = [s for s in found if target.holds(s.fact.object_key, s.fact.object)]
+        if hits and (len(hits) == len(found) or not relation.single):
+            return Status.YES, hits[0].url
+        for closure in self.closures("subjects", relation.id, day):
+            if self._anchored(closure, target):
+                if key in closure.members:
+                    return Status.YES, closure.evidence.url
+                known = self.types.get(key)
+                if closure.entity_type is None or (known and self.catalogue.is_a(known, closure.entity_type)):
+                    return Status.NO, closure.evidence.url
+        closed = relation.single or self.objects_closed(key, relation.id, day)
+        if found and closed and not hits:
+            return Status.NO, found[0].url
+        return Status.UNKNOWN, ""
+
+    def _is_object(self, key: str, relation: Relation, target: Target, day: str | None) -> tuple[Status, str]:
+        mine = Target(frozenset({key}), frozenset({fold(self.names.get(key, ""))}), named=False)
+        excluded = ""
+        for subject in sorted(target.keys):
+            found = (
+                self.settled(subject, relation, day) if relation.single else self.statements(subject, relation.id, day)
+            )
+            hits = [s for s in found if mine.holds(s.fact.object_key, s.fact.object)]
+            if hits and (len(hits) == len(found) or not relation.single):
+                return Status.YES, hits[0].url
+            if found and not hits and (relation.single or self.objects_closed(subject, relation.id, day)):
+                excluded = found[0].url
+        return (Status.NO, excluded) if excluded and len(target.keys) == 1 else (Status.UNKNOWN, "")
+
+
+def _only(types: Sequence[str]) -> str | None:
+    return types[0] if len(types) == 1 else None
+
+
+def same_object(a: Fact, b: Fact) -> bool:
+    """Whether two statements give the same value; an unlinked mention equals a linked one of the same name."""
+    if a.literal is not None and b.literal is not None:
+        return overlaps(a.literal, b.literal)
+    if a.object_key == b.object_key:
+        return True
+    unlinked = any(f.object_key is None or is_nameless(f.object_key) for f in (a, b))
+    return unlinked and fold(a.object) == fold(b.object)
+
+
+def _literal_status(fact: Fact, clue: Match | Within) -> Status:
+    if isinstance(clue, Within):
+        wanted = Literal(clue.kind, "", clue.low, clue.high, clue.unit)  # type: ignore[arg-type]
+    elif isinstance(clue.value, Literal):
+        wanted = clue.value
+    else:
+        return Status.UNKNOWN
+    if fact.literal is None or fact.literal.kind != wanted.kind:
+        return Status.UNKNOWN
+    if contains(wanted, fact.literal):
+        return Status.YES
+    return Status.NO if disjoint(wanted, fact.literal) else Status.UNKNOWN
+
+
+def _descending(day: str) -> tuple[int, ...]:
+    return tuple(-ord(c) for c in day)

@@ -1,0 +1,177 @@
+"""What both search solvers share: search words from clues, and the last step from an entity to an answer.
+
+The solvers differ in how they find and test candidates; see `topdown` and `bottomup`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal as OneOf
+
+from datagen.agents.symbolic.comparison import fold
+from datagen.agents.symbolic.page_memory import PageMemory
+from datagen.knowledge.catalogue import Catalogue, Relation
+from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query, walk_clues
+from datagen.records.page import Page
+from datagen.records.question import Attempt
+from datagen.web.tools import Hit
+
+Failure = OneOf["parse", "retrieval", "reading", "ambiguous", "budget"]
+
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "in",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "their",
+        "there",
+        "this",
+        "to",
+        "was",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whose",
+        "with",
+    ]
+)
+LIST_KINDS = frozenset({"list", "table", "registry"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How an attempt at the root entity ended."""
+
+    keys: tuple[str, ...]
+    """Entities that satisfy every clue."""
+    evidence: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+def clue_words(relation: Relation, name: str, *, inverse: bool) -> str:
+    """The content words of a clue with its constant, for a search engine: "home ground Hill End"."""
+    forms = relation.inverse if inverse else relation.clue
+    form = forms[0] if forms else f"{relation.label} {{o}}"
+    words = [w for w in form.split() if "{" not in w and w.casefold().strip(",.?'") not in STOP_WORDS]
+    return f"{' '.join(words) or relation.label} {name}"
+
+
+def is_list_like(hit: Hit) -> bool:
+    return hit.source_kind in LIST_KINDS or hit.title.casefold().startswith(("list of", "all "))
+
+
+def titled(hit: Hit, names: Iterable[str]) -> bool:
+    """Whether a hit's title is one of the (folded) names, alone or before a site's own name."""
+    title = fold(hit.title)
+    return any(title == n or title.startswith(n + " ") or fold(hit.title.split(" - ")[0]) == n for n in names)
+
+
+def type_words(catalogue: Catalogue, type_ids: Iterable[str]) -> str:
+    return " ".join(catalogue.types[t].singular for t in list(type_ids)[:1])
+
+
+def plural(catalogue: Catalogue, type_id: str | None) -> str:
+    return catalogue.types[type_id].plural if type_id is not None else ""
+
+
+def child_type(catalogue: Catalogue, edge: Edge) -> str | None:
+    """The child's own type, else the only one that the relation allows."""
+    if edge.child.type is not None:
+        return edge.child.type
+    relation = catalogue.relations[edge.relation]
+    allowed = relation.subject_types if edge.inverse else relation.object_types
+    return allowed[0] if len(allowed) == 1 else None
+
+
+def constants(clue: Clue) -> list[str]:
+    """Every name that a clue and its subtree state."""
+    clues = [clue, *(c for _, c in walk_clues(clue.child))] if isinstance(clue, Edge) else [clue]
+    return [c.value.name for c in clues if isinstance(c, Match) and isinstance(c.value, EntityRef)]
+
+
+def named_constants(node: Node) -> list[str]:
+    return [name for clue in node.clues for name in constants(clue)]
+
+
+def missed(memory: PageMemory, keys: Iterable[str], node: Node) -> Failure:
+    """Why no entity was found: "reading" when a visited page names a candidate beside a constant, else "retrieval"."""
+    names = [memory.notebook.names[k] for k in list(keys)[:5] if k in memory.notebook.names]
+    pairs = ((name, constant) for name in names for constant in named_constants(node))
+    return "reading" if any(memory.mentions_together(a, b) for a, b in pairs) else "retrieval"
+
+
+def page_of(memory: PageMemory, key: str) -> Page | None:
+    """The entity's own page, visited; None for an entity without one."""
+    return None if key.startswith("entity:") else memory.read(key)
+
+
+def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Attempt:
+    """From the root entity to the answer: its name, or its value of the relation that is asked for."""
+    notebook = memory.notebook
+    if found.failure is not None:
+        return _attempt(solver, memory, found, failure=found.failure)
+    key = found.keys[0]
+    if query.ask is None:
+        page_of(memory, key)
+        return _attempt(solver, memory, found, answer=notebook.names[key], answer_key=key)
+    relation = notebook.catalogue.relations[query.ask]
+    if not (stated := notebook.settled(key, relation, query.ask_as_of)):
+        page_of(memory, key)
+        stated = notebook.settled(key, relation, query.ask_as_of)
+    if not stated:
+        for hit in memory.search(f"{notebook.names[key]} {relation.label}", top_k=5)[:3]:
+            memory.read(hit.url)
+        stated = notebook.settled(key, relation, query.ask_as_of)
+    if not stated:
+        failure: Failure = "reading" if memory.mentions_together(notebook.names[key], relation.label) else "retrieval"
+        return _attempt(solver, memory, found, failure=failure)
+    best = stated[0]
+    found = Found(found.keys, (*found.evidence, best.url))
+    return _attempt(solver, memory, found, answer=best.fact.object, answer_key=best.fact.object_key)
+
+
+def _attempt(
+    solver: str,
+    memory: PageMemory,
+    found: Found,
+    *,
+    answer: str | None = None,
+    answer_key: str | None = None,
+    failure: Failure | None = None,
+) -> Attempt:
+    return Attempt(
+        solver=solver,
+        answer=answer,
+        answer_key=answer_key,
+        failure=failure,
+        searches=memory.searches,
+        visits=memory.visits,
+        urls=memory.visited,
+        evidence_urls=tuple(dict.fromkeys(url for url in found.evidence if url)),
+    )
