@@ -21,10 +21,10 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from typing import Literal as OneOf
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from datagen.errors import ConfigError
 from datagen.records.ids import content_id
@@ -32,16 +32,14 @@ from datagen.records.ids import content_id
 DIGEST_VERSION = 1
 
 NOT_IDENTITY = {
-    "web.snapshot": "location, not content",
-    "web.workers": "timing only",
-    "web.sources.*.path": "location; the snapshot's own digest, which every row carries, says what was there",
+    "web": "a run keeps the digest of its snapshot, and a resume compares it",
     "run.directory": "location, not content",
     "run.shard_size": "tables are assembled in candidate order, whatever the shards were",
     "run.workers": "timing only",
     "run.runner": "timing only",
     "release": "applied after the rows are made",
 }
-"""Dotted keys (`*` stands for any list index) that cannot change a row, each with its reason."""
+"""Keys and whole sections that cannot change a row, each with its reason."""
 
 Recipe = OneOf["infoseek", "duetqa"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -55,34 +53,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class SourceConfig(Section):
-    """One corpus source of the snapshot."""
-
-    kind: OneOf["synthetic", "warc", "zim", "html", "jsonl", "parquet"]
-    """What the source is: the built-in fictional web, an archive, a folder of HTML files, or a table with url and text."""
-    path: str | None = None
-    """File or folder of the source; every kind but `synthetic` needs it."""
-    seed: int = Field(default=7, ge=0)
-    """synthetic: which fictional world."""
-    pages: int = Field(default=4000, ge=50)
-    """synthetic: how many pages it has, about."""
-    limit: int | None = Field(default=None, ge=1)
-    """Stop after this many records of the source."""
-
-    @model_validator(mode="after")
-    def _has_a_path(self) -> Self:
-        if self.kind != "synthetic" and not self.path:
-            raise ValueError(f'a source of kind "{self.kind}" needs `path`')
-        return self
-
-
 class WebConfig(Section):
     """Which pages, and how they are read."""
 
     snapshot: str = "out/snapshot"
     """Folder of the frozen corpus; it is built from `sources` where it does not exist yet."""
-    sources: tuple[SourceConfig, ...] = ()
-    """Where pages come from; may be empty when the snapshot exists."""
+    sources: tuple[str, ...] = ()
+    """Where pages come from: `pages.warc.gz`, `wiki.zim`, a folder of HTML, `rows.jsonl`, `rows.parquet`,
+    `synthetic:seed=7,pages=4000`. May be empty when the snapshot exists."""
     extraction: OneOf["trafilatura", "fast"] = "trafilatura"
     """trafilatura keeps the most text and metadata; fast (resiliparse) is for large corpora."""
     workers: int = Field(default=2, ge=1)
@@ -282,22 +260,14 @@ def _identity(config: DatagenConfig) -> dict[str, Any]:
 
 
 def _is_excluded(key: str) -> bool:
-    generic = ".".join("*" if part.isdigit() else part for part in key.split("."))
-    return any(generic == excluded or generic.startswith(f"{excluded}.") for excluded in NOT_IDENTITY)
+    return any(key == excluded or key.startswith(f"{excluded}.") for excluded in NOT_IDENTITY)
 
 
-def _flatten(value: object, prefix: str = "") -> dict[str, Any]:
-    """{"run": {"seed": 7}} -> {"run.seed": 7}; list items get their index as a key."""
-    items: Iterable[tuple[str, object]]
-    if isinstance(value, Mapping) and value:
-        items = value.items()
-    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-        items = ((str(index), item) for index, item in enumerate(value))
-    else:
-        return {prefix: value}
+def _flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"run": {"seed": 7}} -> {"run.seed": 7}"""
     flat: dict[str, Any] = {}
-    for key, item in items:
-        flat |= _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    for key, value in section.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 
@@ -319,7 +289,7 @@ def _overlay(raw: dict[str, Any], overlay: str) -> None:
 
 
 def _sentence(error: Any) -> str:
-    """One pydantic error as "run.sede: unknown key; the closest of [run] is `seed`"."""
+    """One pydantic error as "unknown key `sede` in [run]; did you mean `seed`?"."""
     location = [str(part) for part in error["loc"]]
     if error["type"] != "extra_forbidden":
         return f"{'.'.join(location) or 'the file'}: {error['msg'].removeprefix('Value error, ')}"
@@ -334,8 +304,8 @@ def _sentence(error: Any) -> str:
 def _valid_keys(parents: list[str]) -> list[str]:
     model: type[BaseModel] = DatagenConfig
     for part in parents:
-        if part.isdigit():
-            continue
+        if part not in model.model_fields:
+            continue  # the key of a table such as gates.sources.duetqa
         annotation = model.model_fields[part].annotation
         inner = [annotation, *getattr(annotation, "__args__", ())]
         model = next(a for a in inner if isinstance(a, type) and issubclass(a, BaseModel))
