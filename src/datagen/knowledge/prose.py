@@ -1,0 +1,276 @@
+"""Reads statements from sentences.
+
+    As of 3 March 2025, | Harlan Rovers | play their home matches at | Hill End |, and ...
+    lead-in               slot            middle of a form             slot       tail
+
+A hit of the automaton is a statement only if everything around it fits: the left slot begins where the sentence (or
+its lead-in, or a clause after a comma) begins, the right slot ends where the sentence, a date phrase or a new clause
+begins. A slot is a link's anchor, a name or pronoun of the page's subject, a proper name, or a literal.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from datagen.knowledge.catalogue import Catalogue, Relation
+from datagen.knowledge.dating import DATE, Stated, read_lead, read_phrase
+from datagen.knowledge.notes import PageNotes, Term, name_key, read_literal
+from datagen.knowledge.prose_forms import Form, build_automaton, compile_forms
+from datagen.knowledge.sentences import is_command, is_doubted, is_quoted, split_sentences
+from datagen.knowledge.structured_rows import Span
+from datagen.records.fact import Literal
+
+_CLAUSE = re.compile(r",? and |; |, while |, whereas ")
+_TAIL_DATE = re.compile(
+    rf",?\s*\(?((?:as of|on|in|effective|since|from|between)\s+{DATE}(?:\s+(?:until|till|to|and)\s+{DATE})?)\)?",
+    re.IGNORECASE,
+)
+_TAIL_CLAUSE = re.compile(r",? and |; |, (?:which|where|who|while|whose|with|a|an|the) ")
+_LEAD_WORDS = re.compile(r"(?:Today|Currently|At present|Nowadays|Officially|Now),?\s+")
+_NAME = re.compile(
+    r"(?:[^\W\d_a-z][\w.’'&-]*|\d+)(?: (?:[^\W\d_a-z][\w.’'&-]*|\d+|of|the|de|la|le|du|von|van|al|el|di|da|on|in))*"
+)
+_STOP = '.!?"”’'
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    """The part of a sentence in which a form may match: `starts` are the places where a left slot may begin."""
+
+    sentence: Span
+    starts: tuple[int, ...]
+    end: int
+    stated: Stated | None
+    pronouns: bool
+    """Whether a pronoun here surely means the page's subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    subject: Term
+    relation: Relation
+    values: tuple[Term | Literal, ...]
+    stated: Stated | None
+
+
+_Hit = tuple[int, int, tuple[Form, ...]]
+
+
+class ProseReader:
+    """All prose forms of a catalogue, compiled once."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        forms = compile_forms(catalogue)
+        self._automaton = build_automaton(forms) if forms else None
+
+    def read(self, notes: PageNotes, paragraphs: Sequence[Span]) -> None:
+        """Add what the paragraphs state to the notes."""
+        if self._automaton is None or not paragraphs:
+            return
+        firsts = [span[0] for span in paragraphs]
+        hits: dict[int, list[_Hit]] = {}
+        for last, (length, forms) in self._automaton.iter(notes.page.text, firsts[0], paragraphs[-1][1]):
+            index = bisect_right(firsts, last) - 1
+            if last < paragraphs[index][1]:
+                hits.setdefault(index, []).append((last + 1 - length, last + 1, forms))
+        for index, found in hits.items():
+            self._read_paragraph(notes, paragraphs[index], found)
+
+    def _read_paragraph(self, notes: PageNotes, paragraph: Span, hits: list[_Hit]) -> None:
+        text = notes.page.text
+        if is_command(text[paragraph[0] : paragraph[1]]):
+            return notes.skip("command")
+        sentences = list(split_sentences(text, paragraph, [(link.start, link.end) for link in notes.page.links]))
+        firsts = [span[0] for span in sentences]
+        by_sentence: dict[int, list[_Hit]] = {}
+        for hit in hits:
+            index = bisect_right(firsts, hit[0]) - 1
+            if hit[1] <= sentences[index][1]:
+                by_sentence.setdefault(index, []).append(hit)
+        for index, found in by_sentence.items():
+            before = sentences[index - 1] if index else None
+            self._read_sentence(notes, sentences[index], before, found)
+        return None
+
+    def _read_sentence(self, notes: PageNotes, sentence: Span, before: Span | None, hits: list[_Hit]) -> None:
+        text = notes.page.text
+        statements: list[tuple[int, _Statement]] = []
+        taken: list[Span] = []
+        # The longest middle wins: "is the home ground of" before "is".
+        for start, end, forms in sorted(hits, key=lambda hit: (hit[0] - hit[1], hit[0])):
+            if any(start < b and a < end for a, b in taken):
+                continue
+            clause = _find_clause(notes, sentence, before, start)
+            found = [found for form in forms if (found := _match(notes, clause, (start, end), form))]
+            if found:
+                taken.append((start, end))
+                if is_quoted(text, sentence, start):
+                    notes.skip("quoted")
+                elif len({statement.relation.id for statement in found}) > 1:
+                    notes.skip("ambiguous_sentence")
+                else:
+                    statements.append((start, found[0]))
+        if statements and is_doubted(text[sentence[0] : sentence[1]]):
+            return notes.skip("doubted")
+        for _, statement in sorted(statements, key=lambda pair: pair[0]):
+            for value in statement.values:
+                notes.add(statement.subject, statement.relation, value, sentence, statement.stated)
+        return None
+
+
+def _find_clause(notes: PageNotes, sentence: Span, before: Span | None, hit: int) -> _Clause:
+    text = notes.page.text
+    stated, start = read_lead(text, sentence[0], sentence[1])
+    lead = _LEAD_WORDS.match(text, start, sentence[1])
+    start = lead.end() if lead else start
+    starts = [start, *(m.end() for m in _CLAUSE.finditer(text, start, hit))]
+    end = sentence[1]
+    while end > hit and text[end - 1] in _STOP:
+        end -= 1
+    return _Clause(sentence, tuple(reversed(starts)), end, stated, _subject_in_view(notes, before))
+
+
+def _subject_in_view(notes: PageNotes, before: Span | None) -> bool:
+    """A sentence that opened with another entity makes the next pronoun unclear."""
+    if notes.subject is None or notes.page.source_kind in ("list", "table"):
+        return False
+    link = notes.link_at.get(before[0]) if before else None
+    return link is None or link.url == notes.subject.key
+
+
+def _match(notes: PageNotes, clause: _Clause, middle: Span, form: Form) -> _Statement | None:
+    text = notes.page.text
+    for start in clause.starts:
+        if form.before and not _begins(text, start, form.before):
+            continue
+        left = (start + len(form.before), middle[0])
+        right = _right_ends(notes, clause, middle[1], form)
+        spans = ((left, end) for end in right)
+        for left_span, (right_end, rest) in spans:
+            tail = _read_rest(notes, clause, rest)
+            if tail is None:
+                continue
+            right_span = (middle[1], right_end)
+            subject_span, object_span = (left_span, right_span) if form.subject_first else (right_span, left_span)
+            subject = _subject(notes, clause, subject_span, form)
+            value = _value(notes, clause, object_span, form.relation) if subject else None
+            if subject and value is not None and _fits(notes, form.relation, subject, value):
+                more = _more_values(notes, clause, rest) if form.subject_first else ()
+                if more and form.relation.single:
+                    return None
+                return _Statement(subject, form.relation, (value, *more), tail.stated or clause.stated)
+    return None
+
+
+def _begins(text: str, start: int, words: str) -> bool:
+    """`words` stand at `start`; the first letter may be capital there."""
+    return text.startswith(words, start) or (
+        text[start : start + 1].lower() == words[:1].lower() and text.startswith(words[1:], start + 1)
+    )
+
+
+def _fits(notes: PageNotes, relation: Relation, subject: Term, value: Term | Literal) -> bool:
+    if not notes.catalogue.applies(relation, subject.type):
+        return False
+    return not isinstance(value, Term) or notes.fits(relation, value.type)
+
+
+def _right_ends(notes: PageNotes, clause: _Clause, start: int, form: Form) -> Iterator[tuple[int, int]]:
+    """Where the right slot may end, and where the sentence goes on after the form's last words."""
+    text = notes.page.text
+    for first in (start, start + 4 if text.startswith("the ", start) else start):
+        link = notes.link_at.get(first)
+        if link is not None:
+            if text.startswith(form.after, link.end):
+                yield link.end, link.end + len(form.after)
+            return
+    if form.after:
+        found = text.find(form.after, start, clause.end)
+        if found != -1:
+            yield found, found + len(form.after)
+        return
+    if form.relation.object_kind == "text" and form.subject_first:
+        end = _text_end(text, start, clause.end)
+        yield end, end
+        return
+    yield clause.end, clause.end
+    for pattern in (_TAIL_DATE, _TAIL_CLAUSE):
+        for match in pattern.finditer(text, start + 1, clause.end):
+            yield match.start(), match.start()
+
+
+def _text_end(text: str, start: int, end: int) -> int:
+    """Where a text value ends: at its closing quotation mark, else before the next clause (`green and white` is one)."""
+    if text[start] in '"“':
+        close = min((c for q in '"”' if (c := text.find(q, start + 1, end + 2)) != -1), default=-1)
+        if close != -1:
+            return min(close + 1, end)
+    match = re.compile(r", (?:and|which|where|who|while) |; ").search(text, start, end)
+    return match.start() if match else end
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    stated: Stated | None = None
+
+
+def _read_rest(notes: PageNotes, clause: _Clause, start: int) -> _Tail | None:
+    """The date phrase after a statement; None where the sentence goes on in a way that may change its meaning."""
+    text = notes.page.text
+    match = _TAIL_DATE.match(text, start, clause.end)
+    stated = read_phrase(match.group(1)) if match else None
+    if match and stated:
+        start = match.end()
+    if start >= clause.end:
+        return _Tail(stated)
+    match = _TAIL_CLAUSE.match(text, start, clause.end)
+    # "at Hill End and Low Field": a second name, not a second clause.
+    if match is None or _NAME.fullmatch(text, match.end(), clause.end):
+        return None if notes.link_at.get(match.end() if match else -1) is None else _Tail(stated)
+    return _Tail(stated)
+
+
+def _more_values(notes: PageNotes, clause: _Clause, start: int) -> tuple[Term, ...]:
+    """Further linked items of an enumeration (`A, B and C`) that runs to the end of the clause or a date phrase."""
+    text = notes.page.text
+    items: list[Term] = []
+    while start < clause.end:
+        step = next((len(s) for s in (", and ", ", ", " and ") if text.startswith(s, start)), 0)
+        link = notes.link_at.get(start + step) if step else None
+        if link is None:
+            return tuple(items) if _TAIL_DATE.match(text, start, clause.end) else ()
+        items.append(notes.linked(link))
+        start = link.end
+    return tuple(items)
+
+
+def _subject(notes: PageNotes, clause: _Clause, span: Span, form: Form) -> Term | None:
+    text = notes.page.text[span[0] : span[1]]
+    subject = notes.subject
+    if form.possessive:
+        return notes.subject_term() if subject and clause.pronouns and text in subject.possessives else None
+    return _entity(notes, clause, span, form.relation.subject_types)
+
+
+def _entity(notes: PageNotes, clause: _Clause, span: Span, wanted: tuple[str, ...]) -> Term | None:
+    """The entity a slot names: link, page's subject, or a proper name of which the type is known."""
+    known = notes.entity_in(*span)
+    if known is not None:
+        return known
+    name = notes.page.text[span[0] : span[1]]
+    if notes.subject is not None and name in notes.subject.pronouns:
+        return notes.subject_term() if clause.pronouns else None
+    if any(span[0] < link.end and link.start < span[1] for link in notes.page.links):
+        return None
+    if len(wanted) != 1 or len(name) > 80 or not _NAME.fullmatch(name):
+        return None
+    return Term(name_key(wanted[0], name), name, wanted[0])
+
+
+def _value(notes: PageNotes, clause: _Clause, span: Span, relation: Relation) -> Term | Literal | None:
+    if relation.object_kind == "entity":
+        return _entity(notes, clause, span, relation.object_types)
+    return read_literal(notes.page.text[span[0] : span[1]], relation.object_kind, relation.unit)

@@ -1,0 +1,169 @@
+"""Reads structured rows: label to relation, value to entities or literals.
+
+Head coach: Alba Trenn (since 3 March 2025)       a date phrase in parentheses belongs to the statement
+Border countries: Libya 989 km; Mali 1,359 km     measures after a linked name are not part of it
+Population: 1,340,478 (2025 est.)                 other parentheses after a literal are notes
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from datagen.knowledge.catalogue import Catalogue, Relation
+from datagen.knowledge.dating import Stated, read_phrase
+from datagen.knowledge.notes import PageNotes, Term, name_key, read_literal
+from datagen.knowledge.structured_rows import Row, Span, split_items, trim
+from datagen.records.fact import Closure, Literal
+from datagen.records.page import LOW_TRUST_KINDS
+
+_NOTE = re.compile(r"\s*\(([^()]*)\)$")
+_AFTER_NAME = re.compile(r"(?:\s*\([^()]*\))?(?:\s+[\d.,]+\s?(?:%|km|mi|m))?(?:\s*\([^()]*\))?")
+_MAX_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    value: Term | Literal
+    stated: Stated | None
+
+
+class RowReader:
+    """Labels of a catalogue, ready for look-up."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._labels: dict[str, list[Relation]] = {}
+        for relation in catalogue.relations.values():
+            for label in dict.fromkeys((relation.label, *relation.labels)):
+                self._labels.setdefault(_fold(label), []).append(relation)
+        self._choices: dict[tuple[str, str | None], tuple[Relation, ...]] = {}
+        self._known: dict[str, bool] = {}
+
+    def is_label(self, label: str) -> bool:
+        known = self._known.get(label)
+        if known is None:
+            known = _fold(label) in self._labels
+            if len(self._known) < 100_000:
+                self._known[label] = known
+        return known
+
+    def _relations(self, label: str, type_id: str | None) -> tuple[Relation, ...]:
+        choice = self._choices.get((label, type_id))
+        if choice is None:
+            relations = self._labels[_fold(label)]
+            choice = tuple(r for r in relations if self._catalogue.applies(r, type_id))
+            self._choices[label, type_id] = choice
+        return choice
+
+    def read(self, notes: PageNotes, row: Row, list_type: str | None) -> None:
+        """Add the facts of one row; `list_type` is the type of a list page's entries where the page tells it."""
+        subject = notes.subject_term() if row.subject is None else _record_subject(notes, row.subject, list_type)
+        if subject is None:
+            return notes.skip("no_subject")
+        relations = self._relations(row.label, subject.type)
+        if not relations:
+            return notes.skip("subject_type")
+        readings = [(r, values) for r in relations if (values := _read_values(notes, r, row)) is not None]
+        if len(readings) != 1:
+            return notes.skip("ambiguous_label" if readings else "untyped_value")
+        relation, values = readings[0]
+        subject = _typed(subject, relation)
+        if subject is None:
+            return notes.skip("no_subject")
+        unread = 0
+        for value in values:
+            if value is None:
+                unread += 1
+                notes.skip("untyped_item")
+            else:
+                notes.add(subject, relation, value.value, row.span, value.stated)
+        if row.complete and not unread:
+            self._close(notes, row, relation, subject)
+        return None
+
+    def _close(self, notes: PageNotes, row: Row, relation: Relation, subject: Term) -> None:
+        if notes.page.source_kind in LOW_TRUST_KINDS:
+            return notes.skip("closure_low_trust")
+        if relation.object_kind != "entity":
+            return notes.skip("closure_of_literals")
+        evidence = notes.evidence(row.span)
+        members = tuple(
+            dict.fromkeys(
+                fact.object_key
+                for fact in notes.facts
+                if fact.subject == subject.key and fact.relation == relation.id and fact.evidence is evidence
+                if fact.object_key is not None
+            )
+        )
+        when = notes.page.published_at if relation.changes else None
+        notes.closures.append(Closure("objects", relation.id, subject.key, None, None, members, evidence, when))
+        return None
+
+
+def _fold(label: str) -> str:
+    return " ".join(label.casefold().split())
+
+
+def _record_subject(notes: PageNotes, span: Span, list_type: str | None) -> Term | None:
+    link = notes.link_at.get(span[0])
+    if link is not None:
+        term = notes.linked(link)
+        return term if term.type or list_type is None else Term(term.key, term.name, list_type)
+    known = notes.entity_in(*span)
+    name = notes.page.text[span[0] : span[1]]
+    if known is not None or not name or len(name) > _MAX_NAME:
+        return known
+    return Term("", name, list_type)
+
+
+def _typed(subject: Term, relation: Relation) -> Term | None:
+    """Give a subject that is known by name only its key, if its type is clear."""
+    if subject.key:
+        return subject
+    wanted = subject.type or (relation.subject_types[0] if len(relation.subject_types) == 1 else None)
+    return Term(name_key(wanted, subject.name), subject.name, wanted) if wanted else None
+
+
+def _read_values(notes: PageNotes, relation: Relation, row: Row) -> tuple[_Value | None, ...] | None:
+    """The row's objects, None for an item that cannot be read; None where the row as a whole cannot."""
+    text = notes.page.text
+    default = read_phrase(row.when) if row.when else None
+    if relation.single and relation.object_kind != "entity":
+        value = _read_item(notes, relation, row.value, default)
+        return None if value is None else (value,)
+    items = [_read_item(notes, relation, span, default) for span in split_items(text, row.value)]
+    if (relation.single and len(items) != 1) or not any(items):
+        return None
+    return tuple(items)
+
+
+def _read_item(notes: PageNotes, relation: Relation, span: Span, default: Stated | None) -> _Value | None:
+    text = notes.page.text
+    note = _NOTE.search(text, *span) if text[span[1] - 1 : span[1]] == ")" else None
+    stated = read_phrase(note.group(1)) if note else None
+    if note and stated:
+        span = trim(text, span[0], note.start())
+    value: Term | Literal | None
+    if relation.object_kind == "entity":
+        value = _read_entity(notes, relation, span)
+    else:
+        value = read_literal(text[span[0] : span[1]], relation.object_kind, relation.unit)
+        if value is None and note:
+            value = read_literal(text[span[0] : note.start()], relation.object_kind, relation.unit)
+    return None if value is None else _Value(value, stated or default)
+
+
+def _read_entity(notes: PageNotes, relation: Relation, span: Span) -> Term | None:
+    text, (start, end) = notes.page.text, span
+    link = notes.link_at.get(start)
+    if link is not None:
+        fits = link.end <= end and _AFTER_NAME.fullmatch(text, link.end, end)
+        return notes.linked(link) if fits else None
+    if any(start < other.end and other.start < end for other in notes.page.links):
+        return None
+    known = notes.entity_in(start, end)
+    name = text[start:end]
+    if known is not None or len(name) > _MAX_NAME or not relation.object_types:
+        return known
+    return Term(name_key(relation.object_types[0], name), name)
