@@ -1,0 +1,187 @@
+"""HTML to `Page`: structured facts are read and taken out, and what remains is read as prose.
+
+    RawPage(b"<h1>Harlan Rovers</h1><table>...<p>Harlan Rovers is a club from <a>Ostmere</a>...")
+
+    Harlan Rovers                                                    prose, one block per line, links in place
+    Harlan Rovers is a club from Ostmere.
+                                                                     one blank line, the only one of the page
+    Founded: 1901                                                    rows
+    Ground: Hill End
+
+`extract` never raises on a page: bytes that give no page give a `SkippedRecord` with the reason, and a page that only
+forwards to another gives a `Redirect`. The same bytes give the same page on any machine with the same extractor version.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from selectolax.lexbor import LexborHTMLParser
+
+from datagen.records.ids import content_id, sha256_hex
+from datagen.records.page import Page
+from datagen.web.decoding import decode, is_binary
+from datagen.web.jsonld import json_ld_lines, read_json_ld
+from datagen.web.linked import LinkedText, LinkedTextBuilder, place_links
+from datagen.web.markup import Structure, take_structure
+from datagen.web.metadata import Metadata, iso_date, read_metadata, type_from_address
+from datagen.web.prose import Mode, extractor_version, read_plain_text, read_prose
+from datagen.web.rows import Line, Row, drop_repeats
+from datagen.web.sources.raw import MAX_PAGE_BYTES, RawPage, Redirect, SkippedRecord, clean_url, host_of
+
+_REFRESH = re.compile(r"^\s*0\s*[;,]\s*url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
+_LIST_SHARE = 0.5
+"""A page is a list when more than half of its characters are list entries or records."""
+_KIND_LABELS = frozenset({"type", "kind", "instance of"})
+_MAX_TITLE_CHARS = 300
+
+
+def extract(raw: RawPage, mode: Mode = "trafilatura") -> Page | Redirect | SkippedRecord:
+    """Read one page. `mode` chooses the prose extractor; rows and metadata are the same in both."""
+    if len(raw.payload) > MAX_PAGE_BYTES:
+        return SkippedRecord("too_large", f"{len(raw.payload)} bytes {raw.url}")
+    if not raw.payload.strip(b"\x00 \t\r\n"):
+        return SkippedRecord("empty", raw.url)
+    if is_binary(raw.payload, raw.charset):
+        return SkippedRecord("binary", raw.url)
+    text = decode(raw.payload, raw.charset)
+    try:
+        page = _read_text(raw, text, mode) if raw.is_text else _read_html(raw, text, mode)
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, OverflowError) as exc:
+        # Parsers meet markup that nobody foresaw; one page of a million must not end the build, and is counted.
+        return SkippedRecord("extraction_failed", f"{type(exc).__name__}: {exc} {raw.url}")
+    return page
+
+
+def _read_text(raw: RawPage, text: str, mode: Mode) -> Page | SkippedRecord:
+    prose = read_plain_text(text.splitlines())
+    if not prose:
+        return SkippedRecord("no_text", raw.url)
+    metadata = Metadata(
+        title=raw.title or prose.text.partition("\n")[0][:_MAX_TITLE_CHARS],
+        published_at=None,
+        kind=None,
+        licence=None,
+        language=None,
+        canonical=None,
+        about_url=None,
+        entity_type=type_from_address(raw.url),
+        is_list=False,
+    )
+    return _compose(raw, mode, metadata, prose, [], "other")
+
+
+def _read_html(raw: RawPage, html: str, mode: Mode) -> Page | Redirect | SkippedRecord:
+    tree = LexborHTMLParser(html)
+    base_node = tree.css_first("base[href]")
+    base = (clean_url(base_node.attributes.get("href") or "", raw.url) if base_node is not None else None) or raw.url
+    target = _refresh_target(tree, base)
+    if target and target != raw.url:
+        return Redirect(raw.url, target)
+    found = read_json_ld(tree)
+    metadata = read_metadata(tree, found, raw.url)
+    is_list = metadata.is_list or (metadata.kind in {None, "table"} and _list_share(tree) > _LIST_SHARE)
+    structure = take_structure(tree, base, is_list_page=is_list)
+    lines = drop_repeats(structure.lines + json_ld_lines(found, raw.url))
+    prose = read_prose(tree.html or "", base, mode)
+    if not prose and not lines:
+        return SkippedRecord("no_text", raw.url)
+    kind = metadata.kind or _kind_by_shape(structure, prose, is_list=is_list)
+    metadata = _complete(metadata, structure, lines, raw)
+    return _compose(raw, mode, metadata, prose, lines, kind)
+
+
+def _refresh_target(tree: LexborHTMLParser, base: str) -> str | None:
+    for node in tree.css("meta[http-equiv]"):
+        if (node.attributes.get("http-equiv") or "").lower() == "refresh":
+            match = _REFRESH.match(node.attributes.get("content") or "")
+            if match:
+                return clean_url(match.group(1).strip(), base)
+    return None
+
+
+def _list_share(tree: LexborHTMLParser) -> float:
+    """The share of the page's text that stands in list entries, navigation and footer apart."""
+    body = tree.css_first("main") or tree.css_first("article") or tree.body
+    if body is None:
+        return 0.0
+    total = len(body.text(deep=True).strip())
+    if body.tag == "body":
+        total -= sum(len(part.text(deep=True).strip()) for part in body.css("nav, footer"))
+    entries = sum(len(item.text(deep=True).strip()) for item in body.css("ul > li, ol > li") if _is_entry(item))
+    return entries / total if total > 0 else 0.0
+
+
+def _is_entry(item: object) -> bool:
+    above = getattr(item, "parent", None)
+    while above is not None:
+        if above.tag in {"nav", "footer", "aside", "td", "dd"}:
+            return False
+        above = above.parent
+    return getattr(item, "css_first", lambda _: None)("a[href]") is not None
+
+
+def _kind_by_shape(structure: Structure, prose: LinkedText, *, is_list: bool) -> str:
+    if is_list:
+        return "list"
+    rows = sum(len(line.line().text) for line in structure.lines if not isinstance(line, Row))
+    if structure.records > structure.items and rows > len(prose.text):
+        return "table"
+    return "other"
+
+
+def _complete(metadata: Metadata, structure: Structure, lines: list[Line], raw: RawPage) -> Metadata:
+    """Fill what the head of the page left open from its rows, its address and its transport, in this order."""
+    word = metadata.entity_type
+    if word is None:
+        # Of a box's headings, the one that is not the page's name says what the thing is.
+        captions = [c for c in structure.captions if c.casefold() != metadata.title.casefold() and len(c) <= 40]
+        stated = [line.value.text for line in lines if isinstance(line, Row) and line.label.casefold() in _KIND_LABELS]
+        word = next(iter(captions + [text for text in stated if len(text) <= 40]), None)
+    published = metadata.published_at or (iso_date(raw.published_at) if raw.published_at else None)
+    published = published or (iso_date(raw.last_modified) if raw.last_modified else None)
+    return Metadata(
+        title=(metadata.title or raw.title or _name_from_address(raw.url))[:_MAX_TITLE_CHARS],
+        published_at=published,
+        kind=metadata.kind,
+        licence=metadata.licence,
+        language=metadata.language,
+        canonical=metadata.canonical,
+        about_url=metadata.about_url,
+        entity_type=word or type_from_address(metadata.about_url or raw.url),
+        is_list=metadata.is_list,
+    )
+
+
+def _name_from_address(url: str) -> str:
+    parts = urlsplit(url)
+    return parts.path.strip("/").rpartition("/")[2].replace("-", " ").replace("_", " ") or parts.netloc
+
+
+def _compose(
+    raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, lines: list[Line], kind: str
+) -> Page:
+    builder = LinkedTextBuilder()
+    # Prose is never empty, so the first blank line of a page is always the one before its rows.
+    builder.append(prose or LinkedText(metadata.title or raw.url))
+    for number, line in enumerate(lines):
+        builder.separate("\n" if number else "\n\n")
+        builder.append(line.line())
+    text = builder.build()
+    sha256 = sha256_hex(raw.payload)
+    return Page(
+        id=content_id("pg1", {"url": raw.url, "sha256": sha256, "extractor": extractor_version(mode)}),
+        url=raw.url,
+        host=host_of(raw.url),
+        source_kind=kind,
+        title=metadata.title,
+        text=text.text,
+        links=place_links(text),
+        published_at=metadata.published_at,
+        about_url=metadata.about_url,
+        entity_type=metadata.entity_type,
+        sha256=sha256,
+        licence=metadata.licence,
+        language=metadata.language,
+    )
