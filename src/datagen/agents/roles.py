@@ -38,14 +38,44 @@ class NoProposal:
     visits: int
 
 
+@dataclass(frozen=True, slots=True)
+class SkeletonClue:
+    """One clue of a seed question's skeleton. `child` is set exactly where the shape is "edge"."""
+
+    shape: OneOf["constant", "interval", "class", "edge"]
+    hint: str
+    """What the relation is about, in plain words ("opening year"); a proposer takes the nearest that the pages have."""
+    child: SkeletonNode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkeletonNode:
+    """One vertex of a skeleton: what sort of thing it is, in plain words, and its clues."""
+
+    hint: str
+    clues: tuple[SkeletonClue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedQuestion:
+    """A model question whose multi-hop skeleton a proposer keeps while it fills in other facts."""
+
+    id: str
+    text: str
+    asks: OneOf["entity", "date", "number"]
+    skeleton: SkeletonNode
+
+
 class Proposer(Protocol):
     """Gathers facts through the tools only and chains a subset of them into a multi-hop query (spec fathom §1.3)."""
 
     name: str
 
     def propose(
-        self, themes: tuple[str, ...], seed_question: str | None, web: Web, rng: random.Random
-    ) -> Proposal | NoProposal: ...
+        self, themes: tuple[str, ...], seed_question: SeedQuestion | None, web: Web, rng: random.Random
+    ) -> Proposal | NoProposal:
+        """`themes` are search words, one string per theme; without a seed question the facts are chained freely."""
+        ...
 
 
 class Solver(Protocol):

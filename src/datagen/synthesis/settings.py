@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from datagen.agents.roles import Browser, Planner, Proposer
+from datagen.agents.roles import Browser, Planner, Proposer, SeedQuestion
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Query
 from datagen.knowledge.graph import FactGraph
-from datagen.synthesis.themes import SeedQuestion, Taxonomy
+from datagen.synthesis.themes import Taxonomy
 from datagen.web.tools import Web
 
 

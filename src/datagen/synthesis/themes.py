@@ -18,15 +18,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from typing import Literal as OneOf
 
 import orjson
 
+from datagen.agents.roles import SeedQuestion, SkeletonClue, SkeletonNode
 from datagen.errors import ConfigError
 
-Shape = OneOf["constant", "interval", "class", "edge"]
 SHAPES = ("constant", "interval", "class", "edge")
-MIN_THEMES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +49,6 @@ class Taxonomy:
     def sample(self, counts: Sequence[int], rng: random.Random) -> tuple[Theme, ...]:
         """Distinct themes: k is uniform over `counts`, every theme as likely as any other."""
         return tuple(rng.sample(self.themes, rng.choice(counts)))
-
-
-@dataclass(frozen=True, slots=True)
-class SkeletonClue:
-    """One clue of a skeleton. `child` is set exactly where the shape is "edge"."""
-
-    shape: Shape
-    hint: str
-    child: SkeletonNode | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SkeletonNode:
-    """One vertex of a skeleton: what sort of thing it is, in plain words, and its clues."""
-
-    hint: str
-    clues: tuple[SkeletonClue, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SeedQuestion:
-    id: str
-    text: str
-    asks: str
-    """"entity", or the sort of literal that is asked for: "date" or "number"."""
-    skeleton: SkeletonNode
 
 
 def load_taxonomy(path: Path) -> Taxonomy:

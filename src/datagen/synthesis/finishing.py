@@ -1,0 +1,106 @@
+"""What both recipes do once a tree stands: prove it, prune it, and put it into words that read back.
+
+    query ── certify ──► unique? ── prune ──► every clue needed ── (obfuscate) ── write ── parse ──► the same query?
+
+A recipe may grow more clues than the proof needs; a clue that can go without letting a second entity in is pruned, the
+deepest and last first, because an idle clue makes a question longer and no harder. Words come last and are read back by
+the parser: a text that does not mean its formula ends the candidate.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from datagen.errors import ParseError
+from datagen.knowledge.certificate import certify
+from datagen.knowledge.formula import ClueAddress, Edge, Node, Query, drop_clue, walk_clues
+from datagen.language.parse import same_meaning
+from datagen.records.question import UNBOUNDED, Certificate
+from datagen.synthesis.settings import Workbench
+
+MAX_PRUNED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a recipe ends a candidate: stage, short code, sentence."""
+
+    stage: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A query with its proof; the answer set of the proof is exactly the root's key."""
+
+    query: Query
+    proof: Certificate
+    key: str
+
+
+def prove(bench: Workbench, query: Query, key: str) -> Proven | Stop:
+    """Certify the query for this root."""
+    proof = certify(bench.graph, query)
+    if key not in proof.answer_set:
+        return Stop("prove", "answer_not_proven", f"{key} does not surely match all {len(proof.clues)} clues")
+    if not proof.unique:
+        rivals = "an open class" if proof.rivals == UNBOUNDED else f"{len(proof.answer_set) - 1 + proof.rivals} more"
+        return Stop("prove", "not_unique", f"{rivals} could match as well")
+    return Proven(query, proof, key)
+
+
+def idle_clues(proven: Proven) -> list[ClueAddress]:
+    """Addresses of clues that the proof does not need, the last to be grown first."""
+    addresses = [address for address, _ in walk_clues(proven.query.root)]
+    needed = proven.proof.necessity
+    idle = [a for a, size in zip(addresses, needed, strict=True) if size != UNBOUNDED and size <= 1]
+    return sorted(idle, key=lambda a: (-len(a), a), reverse=False)
+
+
+def prune(bench: Workbench, proven: Proven) -> Proven | Stop:
+    """Drop idle clues one after the other, with a new proof after each."""
+    for _ in range(MAX_PRUNED):
+        idle = idle_clues(proven)
+        if not idle:
+            return proven
+        smaller = _without(proven.query.root, idle[0])
+        if not smaller.clues:
+            break
+        outcome = prove(bench, Query(smaller, proven.query.ask, proven.query.ask_as_of), proven.key)
+        if isinstance(outcome, Stop):
+            return outcome
+        proven = outcome
+    return Stop("prove", "redundant_clues", f"clues stayed idle after {MAX_PRUNED} had been pruned")
+
+
+def _without(root: Node, address: ClueAddress) -> Node:
+    """The tree without a clue, and without an edge that has nothing left to say about its child."""
+    smaller = drop_clue(root, address)
+    parent = address[:-1]
+    if parent and not node_at(smaller, parent).clues:
+        return _without(root, parent)
+    return smaller
+
+
+def node_at(root: Node, address: ClueAddress) -> Node:
+    """The vertex that an edge address leads to; `()` is the root."""
+    for index in address:
+        clue = root.clues[index]
+        if not isinstance(clue, Edge):
+            raise ValueError(f"no vertex at {address}: {clue}")
+        root = clue.child
+    return root
+
+
+def put_into_words(bench: Workbench, query: Query, rng: random.Random) -> str | Stop:
+    """The question's text; it means the query, because it was read back."""
+    text = bench.verbaliser.write(query, rng)
+    try:
+        meaning = bench.parser.parse(text)
+    except ParseError as exc:
+        return Stop("verbalise", "does_not_parse", f"{text!r}: {exc}")
+    if not same_meaning(meaning, query):
+        return Stop("verbalise", "means_something_else", f"{text!r} reads back as another formula")
+    return text

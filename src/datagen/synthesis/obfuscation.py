@@ -1,0 +1,150 @@
+"""The four obfuscations, as operators on the formula (spec fathom §1.4).
+
+    date         founded in March 1925                 →  founded in the early 20th century       an interval of `vague.bands`
+    number       has 4,812 seats                       →  has between 4,000 and 5,000 seats       the same
+    entity       designed by Ilse Marn                 →  designed by an architect who …          a vertex with clues of its own,
+                                                          designed by an architect born in a port town  or only a class
+    connective   at a ground, which is a rowing course →  at a rowing course                      a class clue folded into its noun
+
+An operator only ever lets more in: candidates of the new clue are a superset of the old one's, the vertex's own entity
+stays among the sure ones, and the certificate is computed anew after each edit. An edit that lets a rival in, or makes a
+clue idle, is undone, so the facts to be recovered never change, only the anchors that would short-circuit the search.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from datagen.knowledge.certificate import certify
+from datagen.knowledge.evaluator import Candidates, clue_candidates
+from datagen.knowledge.formula import (
+    Clue,
+    ClueAddress,
+    Edge,
+    EntityRef,
+    IsA,
+    Match,
+    Query,
+    Within,
+    replace_clue,
+    walk_clues,
+)
+from datagen.knowledge.literals import format_literal
+from datagen.language.vague import bands
+from datagen.records.fact import Literal
+from datagen.records.question import UNBOUNDED, Obfuscation
+from datagen.synthesis.description import describe
+from datagen.synthesis.finishing import Proven, idle_clues, node_at
+from datagen.synthesis.settings import Workbench
+
+MAX_EDITS = 4
+"""Per question; more would make every clue vague and the text long."""
+TRIES = 3
+"""Vaguer forms tried per clue, the widest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vaguer:
+    """A replacement for a clue."""
+
+    kind: str
+    clue: Clue
+    before: str
+    after: str
+
+
+def obfuscate(
+    bench: Workbench, proven: Proven, hidden: frozenset[str], chance: float, rng: random.Random
+) -> tuple[Proven, tuple[Obfuscation, ...]]:
+    """Make clues vaguer where the proof survives it. `hidden` are keys that no new clue may name."""
+    edits: list[Obfuscation] = []
+    addresses = [address for address, _ in walk_clues(proven.query.root)]
+    rng.shuffle(addresses)
+    for address in addresses:
+        if len(edits) == MAX_EDITS or rng.random() >= chance:
+            continue
+        outcome = _edit(bench, proven, address, hidden, rng)
+        if outcome is not None:
+            proven, edit = outcome
+            edits.append(edit)
+    return proven, tuple(edits)
+
+
+def _edit(
+    bench: Workbench, proven: Proven, address: ClueAddress, hidden: frozenset[str], rng: random.Random
+) -> tuple[Proven, Obfuscation] | None:
+    node = node_at(proven.query.root, address[:-1])
+    old = node.clues[address[-1]]
+    for vaguer in _vaguer(bench, old, node.type, hidden, rng):
+        before, after = (clue_candidates(bench.graph, node.type, clue) for clue in (old, vaguer.clue))
+        if not (set(before.sure) <= set(after.sure) and (after.open or not before.open)):
+            continue
+        edited = replace(proven.query, root=replace_clue(proven.query.root, address, vaguer.clue))
+        proof = certify(bench.graph, edited)
+        candidate = Proven(edited, proof, proven.key)
+        if proof.unique and proof.answer_set == (proven.key,) and not idle_clues(candidate):
+            sizes = (_size(before), _size(after))
+            return candidate, Obfuscation(vaguer.kind, vaguer.before, vaguer.after, *sizes)
+    return None
+
+
+def _vaguer(
+    bench: Workbench, clue: Clue, type_id: str | None, hidden: frozenset[str], rng: random.Random
+) -> Iterator[Vaguer]:
+    """Vaguer forms of a clue, the widest first, at most `TRIES`."""
+    if isinstance(clue, Edge):
+        yield from _folded(bench, clue)
+    elif isinstance(clue, Match) and isinstance(clue.value, EntityRef):
+        yield from _described(bench, clue, clue.value, hidden, rng)
+    elif isinstance(clue, Match | Within):
+        yield from _widened(clue)
+
+
+def _widened(clue: Match | Within) -> Iterator[Vaguer]:
+    value = _literal_of(clue)
+    if value is None or value.kind == "text":
+        return
+    wider = [b for b in bands(value) if (b.low, b.high) != (value.low, value.high)]
+    for band in list(reversed(wider))[:TRIES]:
+        new = Within(clue.relation, value.kind, band.low, band.high, value.unit, clue.as_of)
+        yield Vaguer("date" if value.kind == "date" else "number", new, value.text or format_literal(value), band.words)
+
+
+def _literal_of(clue: Match | Within) -> Literal | None:
+    if isinstance(clue, Within):
+        bare = Literal("date" if clue.kind == "date" else "number", "", clue.low, clue.high, clue.unit)
+        return replace(bare, text=format_literal(bare))
+    return clue.value if isinstance(clue.value, Literal) else None
+
+
+def _described(
+    bench: Workbench, clue: Match, named: EntityRef, hidden: frozenset[str], rng: random.Random
+) -> Iterator[Vaguer]:
+    """The class of the named entity alone, then the class with one clue of its own, then with two."""
+    for node in describe(bench, named.key, hidden | {named.key}, rng):
+        edge = Edge(clue.relation, node, clue.inverse, clue.as_of)
+        words = ", ".join(_short(c) for c in node.clues)
+        singular = bench.catalogue.types[node.type].singular if node.type in bench.catalogue.types else "thing"
+        yield Vaguer("entity", edge, named.name, f"{singular} with {words}" if words else singular)
+
+
+def _folded(bench: Workbench, edge: Edge) -> Iterator[Vaguer]:
+    """An edge to "a ground, which is a rowing course" becomes an edge to "a rowing course"."""
+    for index, clue in enumerate(edge.child.clues):
+        if isinstance(clue, IsA) and edge.child.type is not None and bench.catalogue.is_a(clue.type, edge.child.type):
+            rest = edge.child.clues[:index] + edge.child.clues[index + 1 :]
+            child = replace(edge.child, type=clue.type, clues=rest)
+            before, after = (bench.catalogue.types[t].singular for t in (edge.child.type, clue.type))
+            yield Vaguer("connective", replace(edge, child=child), f"{before} that is a {after}", after)
+
+
+def _short(clue: Clue) -> str:
+    if isinstance(clue, IsA):
+        return clue.type
+    return clue.relation
+
+
+def _size(candidates: Candidates) -> int:
+    return UNBOUNDED if candidates.open else len(candidates.sure) + len(candidates.possible)
