@@ -1,0 +1,55 @@
+# make dataset   build a web, generate questions with both recipes, leave a verified release in out/demo/release
+# make test      unit and pipeline tests        make lint    ruff, mypy        make bench   what we measure
+# make serve     Prefect's server and pages over the runs made here, until Ctrl-C
+# make flow      run a deployment once through a worker (needs `make serve` in another terminal)
+
+PYTHON ?= python3
+CONFIG ?= data/presets/demo.toml
+OUT ?= out
+BIN := .venv/bin
+STAMP := .venv/.installed
+WORKERS ?= 2
+
+# The server's analytics and the client's telemetry are off for everything that is started from here.
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+export PREFECT_HOME ?= $(CURDIR)/$(OUT)/prefect
+
+.PHONY: dataset test lint bench serve flow clean help
+
+dataset: $(STAMP)
+	$(BIN)/python -m flows.local pipeline $(CONFIG)
+
+test: $(STAMP)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+serve: $(STAMP)
+	$(BIN)/prefect server start
+
+flow: $(STAMP)
+	$(BIN)/prefect work-pool inspect local-process >/dev/null 2>&1 || $(BIN)/prefect work-pool create --type process local-process
+	$(BIN)/prefect --no-prompt deploy --all
+	$(BIN)/prefect deployment run pipeline/demo
+	$(BIN)/prefect worker start --pool local-process --run-once
+
+# The lock first, then the project over it: pip then has nothing left to resolve.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "datagen needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+help:
+	@head -4 Makefile
