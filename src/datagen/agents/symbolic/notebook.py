@@ -13,7 +13,7 @@ A constant of the question is a name: every entity seen under that name is meant
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -22,13 +22,9 @@ from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Within
 from datagen.knowledge.literals import contains, disjoint, overlaps
 from datagen.knowledge.reading import Reading
+from datagen.knowledge.statements import rank_of
 from datagen.records.fact import Closure, Fact, Literal
-from datagen.records.page import LOW_TRUST_KINDS, Page
-
-TRUST_RANK = {"official": 4, "registry": 4, "encyclopedia": 3, "reference": 3, "other": 1} | dict.fromkeys(
-    ("news", "list", "table", "profile", "review"), 2
-)
-"""How far a kind of page is believed when two disagree; low-trust kinds are 0 and never decide."""
+from datagen.records.page import Page
 
 
 class Status(Enum):
@@ -71,10 +67,6 @@ def is_nameless(key: str) -> bool:
     return key.startswith("entity:")
 
 
-def trust_rank(source_kind: str) -> int:
-    return 0 if source_kind in LOW_TRUST_KINDS else TRUST_RANK.get(source_kind, 1)
-
-
 def covers(valid_from: str | None, as_of: str | None, day: str | None) -> bool:
     """Whether a statement about `valid_from..as_of` speaks of `day`; a timeless one speaks of every day."""
     if day is None or as_of is None:
@@ -103,7 +95,7 @@ class Notebook:
         if page.id in self.pages_read:
             return
         self.pages_read.add(page.id)
-        rank = trust_rank(page.source_kind)
+        rank = rank_of(page.source_kind)
         anchors = dict(reading.mentions)
         if (entity := reading.entity) is not None:
             if reading.is_profile and reading.url != entity.key:
@@ -111,7 +103,7 @@ class Notebook:
             for alias in (entity.name, *entity.aliases):
                 self._introduce(entity.key, alias, entity.type)
             self.names[entity.key] = entity.name
-        for fact in reading.facts:
+        for fact in (*reading.facts, *self._listed(reading.closures, anchors, page.published_at)):
             relation = self.catalogue.relations[fact.relation]
             statement = Statement(self._relinked(fact), rank, page.published_at or "")
             self._about[statement.fact.subject, fact.relation].append(statement)
@@ -128,6 +120,21 @@ class Notebook:
                 self._introduce(anchor, anchors.get(anchor), None)
             for member in closure.members:
                 self._introduce(member, anchors.get(member), closure.entity_type)
+
+    def _listed(
+        self, closures: Iterable[Closure], anchors: Mapping[str, str], published_at: str | None
+    ) -> Iterator[Fact]:
+        """A complete list states its members too."""
+        for c in closures:
+            if c.side == "members":
+                continue
+            day = (c.as_of or published_at) if self.catalogue.relations[c.relation].changes else None
+            for member in c.members:
+                if c.side == "subjects":
+                    name = anchors.get(c.anchor_key or "", c.anchor_literal.text if c.anchor_literal else "")
+                    yield Fact(member, c.relation, name, c.anchor_key, c.anchor_literal, c.evidence, day, day)
+                elif c.anchor_key is not None:
+                    yield Fact(c.anchor_key, c.relation, anchors.get(member, ""), member, None, c.evidence, day, day)
 
     def key(self, url: str) -> str:
         """The entity behind an address, as far as profile pages that were read say so."""

@@ -1,0 +1,256 @@
+"""The symbolic DUETQA proposer: facts for the themes, then a chain of descriptions over them (spec fathom §1.3).
+
+    1  gather    every theme is searched, pages are visited, links followed (see `gathering`)
+    2  chain     an entity of the harvest becomes the answer and is described by what the pages state, hop by hop
+                 (see `describing`); a seed question's skeleton says how many hops and which relations are wanted
+    3  source    each used fact is credited to the page that states it; other hosts are preferred over one more
+                 page of the same
+    4  accept    at least two hops, one stated on or after the cut-off day, from at least two hosts
+
+Nothing but the tools is used: what was not read on a visited page is not in the proposal. The proposal's uniqueness is
+the proposer's belief; the certificate is computed by others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from datagen.agents.roles import NoProposal, Proposal, SeedQuestion, SkeletonNode
+from datagen.agents.symbolic.comparison import fold
+from datagen.agents.symbolic.describing import Describer, Description, Step
+from datagen.agents.symbolic.gathering import Harvest, Temperament, gather
+from datagen.agents.symbolic.notebook import Statement, is_nameless, same_object
+from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
+from datagen.agents.symbolic.solving import plural
+from datagen.knowledge.catalogue import Catalogue
+from datagen.knowledge.formula import Edge, Node, Query, depth, walk_clues
+from datagen.records.question import Hop
+from datagen.web.tools import Web
+
+DEFAULT_CUTOFF = "2024-01-01"
+ROOTS_TRIED = 14
+MIN_STEPS = 2
+MIN_HOSTS = 2
+HINTED = 4.0
+"""How much likelier a relation is taken that a seed question's hint speaks of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A description that could become a proposal, with the sources chosen for its steps."""
+
+    description: Description
+    ask: str | None
+    ask_as_of: str | None
+    steps: tuple[Step, ...]
+    themes: tuple[str, ...]
+
+    @property
+    def hosts(self) -> int:
+        return len({_host(s.statement.url) for s in self.steps})
+
+    def is_recent(self, cutoff: str) -> bool:
+        return any(s.statement.published_at >= cutoff or (s.statement.fact.as_of or "") >= cutoff for s in self.steps)
+
+
+class SymbolicProposer:
+    """A proposer of one temperament; two with different ones are M1 and M2."""
+
+    def __init__(
+        self,
+        name: str,
+        competence: Competence,
+        temperament: Temperament,
+        *,
+        cutoff: str = DEFAULT_CUTOFF,
+        budget: Budget | None = None,
+    ) -> None:
+        self.name = name
+        self._competence = competence
+        self._temperament = temperament
+        self._cutoff = cutoff
+        self._budget = budget or Budget(searches=60, visits=250)
+
+    def propose(
+        self, themes: tuple[str, ...], seed_question: SeedQuestion | None, web: Web, rng: random.Random
+    ) -> Proposal | NoProposal:
+        memory = PageMemory(web, self._competence, self._budget)
+        session = _Session(memory, self._competence.catalogue, self._cutoff, rng)
+        try:
+            harvest = gather(memory, themes, self._temperament, rng)
+            outcome = session.chain(harvest, themes, seed_question)
+        except BudgetSpentError:
+            outcome = ("budget", "the searches or visits of one proposal were spent before a chain stood")
+        if isinstance(outcome, Chain):
+            return session.proposal(outcome)
+        reason, detail = outcome
+        return NoProposal(reason, detail, memory.searches, memory.visits)
+
+
+class _Session:
+    """One proposal in the making."""
+
+    def __init__(self, memory: PageMemory, catalogue: Catalogue, cutoff: str, rng: random.Random) -> None:
+        self._memory = memory
+        self._notebook = memory.notebook
+        self._catalogue = catalogue
+        self._cutoff = cutoff
+        self._rng = rng
+
+    def chain(self, harvest: Harvest, themes: tuple[str, ...], seed: SeedQuestion | None) -> Chain | tuple[str, str]:
+        """The best of the chains found: the first that joins two themes, else the first at all."""
+        roots = self._roots(seed)
+        if not roots:
+            return "no_facts", f"{self._memory.visits} visits brought no entity with linked facts"
+        describer = Describer(self._memory, self._rng, self._preferences(seed))
+        hops = _hops(seed.skeleton) if seed else self._rng.choice((2, 2, 3))
+        spare: Chain | None = None
+        miss = ("no_chain", f"none of {len(roots)} entities could be described in {MIN_STEPS} steps or more")
+        for key in roots[:ROOTS_TRIED]:
+            description = describer.describe(key, hops, frozenset())
+            if description is None or len(description.steps) < MIN_STEPS or depth(description.node) < MIN_STEPS:
+                continue
+            chain = self._sourced(description, harvest, themes, seed)
+            if not chain.is_recent(self._cutoff):
+                miss = ("nothing_recent", f"no hop of the chain is stated on or after {self._cutoff}")
+            elif chain.hosts < MIN_HOSTS:
+                miss = ("one_host", "all hops of the chain are stated on one host")
+            elif len(chain.themes) > 1:
+                return chain
+            else:
+                spare = spare or chain
+        return spare or miss
+
+    def _roots(self, seed: SeedQuestion | None) -> list[str]:
+        """Entities with a page that the notebook knows something about; those of a seed's class come first."""
+        keys = [k for k in self._notebook.types if not is_nameless(k) and k in self._notebook.names]
+        self._rng.shuffle(keys)
+        if seed is None:
+            return keys
+        wanted = fold(seed.skeleton.hint)
+        return sorted(keys, key=lambda k: self._class_words(k) != wanted)
+
+    def _class_words(self, key: str) -> str:
+        return fold(self._catalogue.types[self._notebook.types[key]].singular)
+
+    def _preferences(self, seed: SeedQuestion | None) -> Mapping[str, float]:
+        """Relations whose label shares a word with one of the skeleton's hints."""
+        if seed is None:
+            return {}
+        words = {w for hint in _hints(seed.skeleton) for w in fold(hint).split() if len(w) > 2}
+        relations = self._catalogue.relations.values()
+        return {r.id: HINTED for r in relations if words & set(fold(f"{r.label} {r.id.replace('_', ' ')}").split())}
+
+    def _sourced(
+        self, description: Description, harvest: Harvest, themes: tuple[str, ...], seed: SeedQuestion | None
+    ) -> Chain:
+        """Credit every step to a page, a new host first, recent pages first; then decide what is asked."""
+        self._look_elsewhere(description)
+        hosts: set[str] = set()
+        steps: list[Step] = []
+        for step in description.steps:
+            options = self._sources(step.statement)
+            best = min(options, key=lambda s: (_host(s.url) in hosts, s.published_at < self._cutoff, s.url))
+            hosts.add(_host(best.url))
+            steps.append(replace(step, statement=best))
+        ask = self._ask(description, seed)
+        if ask is not None:
+            steps.insert(0, Step(description.key, description.node.clues[0], ask))
+        return Chain(
+            description,
+            ask.fact.relation if ask else None,
+            ask.fact.as_of if ask else None,
+            tuple(steps),
+            self._themes(steps, harvest, themes),
+        )
+
+    def _look_elsewhere(self, description: Description) -> None:
+        """One search per described entity for other pages that speak of it: news, official sites."""
+        for key in dict.fromkeys(step.key for step in description.steps):
+            for hit in self._memory.search(f"{self._notebook.names[key]} {RECENT}", top_k=4)[:3]:
+                self._memory.read(hit.url)
+
+    def _sources(self, statement: Statement) -> list[Statement]:
+        fact = statement.fact
+        day = fact.as_of
+        found = self._notebook.statements(fact.subject, fact.relation, day)
+        return [s for s in found if same_object(s.fact, fact)] or [statement]
+
+    def _ask(self, description: Description, seed: SeedQuestion | None) -> Statement | None:
+        """The literal that is asked for, if one is: a settled value that no clue of the answer gives away."""
+        wants = seed.asks if seed else self._rng.choice(("entity", "date", "number"))
+        if wants == "entity":
+            return None
+        used = {s.statement.fact.relation for s in description.steps if s.key == description.key}
+        for relation in self._catalogue.relations.values():
+            if relation.object_kind == wants and relation.ask and relation.single and relation.id not in used:
+                found = self._notebook.settled(description.key, relation, None)
+                if len(found) == 1 and found[0].fact.literal is not None:
+                    return found[0]
+        return None
+
+    def _themes(self, steps: list[Step], harvest: Harvest, themes: tuple[str, ...]) -> tuple[str, ...]:
+        """Themes that brought a used page, or that speak of the class of a described entity."""
+        used = {harvest.theme_of.get(s.statement.url) for s in steps}
+        for key in {s.key for s in steps}:
+            kind = self._notebook.types.get(key)
+            if kind is not None:
+                words = {self._class_words(key), fold(plural(self._catalogue, kind))}
+                used |= {theme for theme in themes if any(w in fold(theme) for w in words)}
+        return tuple(theme for theme in themes if theme in used)
+
+    def proposal(self, chain: Chain) -> Proposal:
+        root: Node = chain.description.node
+        return Proposal(
+            query=Query(root, chain.ask, chain.ask_as_of),
+            hops=tuple(self._hops(chain)),
+            facts=tuple(s.statement.fact for s in chain.steps),
+            themes_used=chain.themes,
+            searches=self._memory.searches,
+            visits=self._memory.visits,
+        )
+
+    def _hops(self, chain: Chain) -> Iterator[Hop]:
+        for step in chain.steps:
+            fact, evidence = step.statement.fact, step.statement.fact.evidence
+            subject = self._notebook.names.get(fact.subject, fact.subject)
+            yield Hop(
+                entity_in=subject,
+                relation=fact.relation,
+                entity_out=fact.object,
+                fact=f"{subject} | {self._catalogue.relations[fact.relation].label}: {fact.object}",
+                url=evidence.url,
+                host=_host(evidence.url),
+                source_kind=evidence.source_kind,
+                published_at=evidence.published_at,
+                as_of=fact.as_of,
+                quote=evidence.quote,
+            )
+
+
+RECENT = "news official"
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2] if "://" in url else url
+
+
+def _hops(skeleton: SkeletonNode) -> int:
+    """Edges on the longest path of a skeleton; at least one, or there would be nothing to chain."""
+    below = [_hops(c.child) for c in skeleton.clues if c.child is not None and any(k.child for k in c.child.clues)]
+    edges = any(c.child is not None for c in skeleton.clues)
+    return 1 + max(below, default=0) if edges else 1
+
+
+def _hints(skeleton: SkeletonNode) -> Iterator[str]:
+    for clue in skeleton.clues:
+        yield clue.hint
+        if clue.child is not None:
+            yield from _hints(clue.child)
+
+
+def edges_of(node: Node) -> int:
+    """Hops of a tree: its edges."""
+    return sum(isinstance(clue, Edge) for _, clue in walk_clues(node))
