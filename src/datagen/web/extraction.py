@@ -159,9 +159,7 @@ def _name_from_address(url: str) -> str:
     return parts.path.strip("/").rpartition("/")[2].replace("-", " ").replace("_", " ") or parts.netloc
 
 
-def _compose(
-    raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, lines: list[Line], kind: str
-) -> Page:
+def _compose(raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, lines: list[Line], kind: str) -> Page:
     builder = LinkedTextBuilder()
     # Prose is never empty, so the first blank line of a page is always the one before its rows.
     builder.append(prose or LinkedText(metadata.title or raw.url))

@@ -18,7 +18,8 @@ _SENTENCE_BREAK = re.compile(r"[a-z)]{2}[.!?] [A-Z]")
 
 def read_inline(node: LexborNode, base: str, *, after: LexborNode | None = None) -> LinkedText:
     """Text of a node with its links; list items and broken lines are joined by "; ". With `after`, only what follows
-    that child."""
+    that child.
+    """
     builder = LinkedTextBuilder()
     child = after.next if after is not None else node.first_child
     # Depth first by hand: markup may nest deeper than the interpreter allows calls to.

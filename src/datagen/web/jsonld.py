@@ -23,21 +23,97 @@ from datagen.web.rows import Line, Record, make_row
 from datagen.web.sources.raw import clean_url
 
 DOCUMENT_TYPES = frozenset(
-    "Article|NewsArticle|ReportageNewsArticle|AnalysisNewsArticle|OpinionNewsArticle|BackgroundNewsArticle|Report|"
-    "BlogPosting|LiveBlogPosting|SocialMediaPosting|DiscussionForumPosting|QAPage|Question|Answer|Comment|Review|"
-    "CriticReview|UserReview|WebPage|AboutPage|ProfilePage|CollectionPage|FAQPage|ItemPage|SearchResultsPage|ItemList|"
-    "BreadcrumbList|WebSite|Dataset|Table|ScholarlyArticle|TechArticle|DefinedTermSet|ImageObject|VideoObject|"
-    "PressRelease|AdvertiserContentArticle|SiteNavigationElement|ListItem|PropertyValue|SearchAction|Blog".split("|")
+    [
+        "Article",
+        "NewsArticle",
+        "ReportageNewsArticle",
+        "AnalysisNewsArticle",
+        "OpinionNewsArticle",
+        "BackgroundNewsArticle",
+        "Report",
+        "BlogPosting",
+        "LiveBlogPosting",
+        "SocialMediaPosting",
+        "DiscussionForumPosting",
+        "QAPage",
+        "Question",
+        "Answer",
+        "Comment",
+        "Review",
+        "CriticReview",
+        "UserReview",
+        "WebPage",
+        "AboutPage",
+        "ProfilePage",
+        "CollectionPage",
+        "FAQPage",
+        "ItemPage",
+        "SearchResultsPage",
+        "ItemList",
+        "BreadcrumbList",
+        "WebSite",
+        "Dataset",
+        "Table",
+        "ScholarlyArticle",
+        "TechArticle",
+        "DefinedTermSet",
+        "ImageObject",
+        "VideoObject",
+        "PressRelease",
+        "AdvertiserContentArticle",
+        "SiteNavigationElement",
+        "ListItem",
+        "PropertyValue",
+        "SearchAction",
+        "Blog",
+    ]
 )
 _PARTS = frozenset(
-    "BreadcrumbList|WebSite|ImageObject|VideoObject|SiteNavigationElement|SearchAction|Comment|Answer".split("|")
+    [
+        "BreadcrumbList",
+        "WebSite",
+        "ImageObject",
+        "VideoObject",
+        "SiteNavigationElement",
+        "SearchAction",
+        "Comment",
+        "Answer",
+    ]
 )
 _NOT_ROWS = frozenset(
-    "name|headline|url|sameAs|image|logo|description|mainEntityOfPage|mainEntity|about|publisher|thumbnailUrl|subjectOf|"
-    "datePublished|dateModified|dateCreated|license|inLanguage|additionalType|potentialAction|hasPart|isPartOf|"
-    "itemListElement|breadcrumb|identifier|disambiguatingDescription|photo|keywords|articleBody|text|reviewBody".split(
-        "|"
-    )
+    [
+        "name",
+        "headline",
+        "url",
+        "sameAs",
+        "image",
+        "logo",
+        "description",
+        "mainEntityOfPage",
+        "mainEntity",
+        "about",
+        "publisher",
+        "thumbnailUrl",
+        "subjectOf",
+        "datePublished",
+        "dateModified",
+        "dateCreated",
+        "license",
+        "inLanguage",
+        "additionalType",
+        "potentialAction",
+        "hasPart",
+        "isPartOf",
+        "itemListElement",
+        "breadcrumb",
+        "identifier",
+        "disambiguatingDescription",
+        "photo",
+        "keywords",
+        "articleBody",
+        "text",
+        "reviewBody",
+    ]
 )
 _GENERIC_TYPES = frozenset({"Thing", "Intangible", "StructuredValue", "Role"})
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -181,8 +257,9 @@ def _properties(node: Node, base: str) -> Iterator[tuple[str, LinkedText]]:
         elif not key.startswith("@") and key not in _NOT_ROWS:
             values = [_value(item, base) for item in (raw if isinstance(raw, list) else [raw])]
             words = _CAMEL.sub(" ", key).split()
-            yield " ".join([words[0].capitalize(), *(w.lower() for w in words[1:])]), join_values(
-                [value for value in values if value]
+            yield (
+                " ".join([words[0].capitalize(), *(w.lower() for w in words[1:])]),
+                join_values([value for value in values if value]),
             )
 
 
@@ -204,7 +281,9 @@ def _value(raw: Any, base: str) -> LinkedText:
         text = LinkedText(f"{inner} {unit}".strip()) if isinstance(inner, str | int | float) else LinkedText("")
         address = address_of(raw)
         return LinkedText(text.text, ((0, len(text.text), address),)) if address and text else text
-    parts = [raw[key] for key in ("streetAddress", "addressLocality", "addressCountry") if isinstance(raw.get(key), str)]
+    parts = [
+        raw[key] for key in ("streetAddress", "addressLocality", "addressCountry") if isinstance(raw.get(key), str)
+    ]
     return LinkedText(", ".join(parts))
 
 

@@ -30,8 +30,28 @@ enumeration (administrative divisions) has 1,800 characters."""
 _MAX_REMARK_CHARS = 600
 _HEADINGS = {"h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _SIDE_HEADINGS = frozenset(
-    "see also|references|external links|related|related pages|related articles|sources|notes|contents|further reading|"
-    "bibliography|tags|categories|more|share|links|read more|footnotes|comments|navigation".split("|")
+    [
+        "see also",
+        "references",
+        "external links",
+        "related",
+        "related pages",
+        "related articles",
+        "sources",
+        "notes",
+        "contents",
+        "further reading",
+        "bibliography",
+        "tags",
+        "categories",
+        "more",
+        "share",
+        "links",
+        "read more",
+        "footnotes",
+        "comments",
+        "navigation",
+    ]
 )
 _MAX_ITEM_CHARS = 160
 
@@ -114,7 +134,8 @@ def _inside(node: LexborNode, taken: set[int]) -> bool:
 
 def _read_section(heading: LexborNode, base: str) -> tuple[list[Line], list[LexborNode]]:
     """Paragraphs under a heading: labelled ones are rows, a lone short value is the heading's own value, a remark that
-    begins with `note` goes with them."""
+    begins with `note` goes with them.
+    """
     section = clean_label(plain(heading))
     paragraphs = list(_paragraphs_after(heading))
     if not paragraphs or not section or section.casefold() in _SIDE_HEADINGS:
@@ -204,7 +225,11 @@ def _drop_empty_headings(headings: list[LexborNode]) -> None:
                 break
             following = following.next
         rank = _HEADINGS[heading.tag or ""]
-        nothing = following is None and heading.parent is not None and heading.parent.tag in {"article", "main", "section", "body"}
+        nothing = (
+            following is None
+            and heading.parent is not None
+            and heading.parent.tag in {"article", "main", "section", "body"}
+        )
         if nothing or (following is not None and _HEADINGS.get(following.tag or "", 9) <= rank):
             heading.decompose()
 

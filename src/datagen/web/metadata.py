@@ -122,9 +122,43 @@ _LIST_TITLE = re.compile(r"^(?:list of|index of|all|complete list)\b|\b(?:list|i
 _WORDS = re.compile(r"[a-z]+")
 _FOLDER = re.compile(r"[a-z][a-z_-]*s")
 _FOLDERS_WITHOUT_TYPE = frozenset(
-    "news articles pages posts tags categories topics threads archives lists files docs blogs reviews stories events-"
-    "index series tables forums discussions questions comments results stats statistics sports business press "
-    "releases press-releases profiles entries items links products".split()
+    [
+        "news",
+        "articles",
+        "pages",
+        "posts",
+        "tags",
+        "categories",
+        "topics",
+        "threads",
+        "archives",
+        "lists",
+        "files",
+        "docs",
+        "blogs",
+        "reviews",
+        "stories",
+        "events-index",
+        "series",
+        "tables",
+        "forums",
+        "discussions",
+        "questions",
+        "comments",
+        "results",
+        "stats",
+        "statistics",
+        "sports",
+        "business",
+        "press",
+        "releases",
+        "press-releases",
+        "profiles",
+        "entries",
+        "items",
+        "links",
+        "products",
+    ]
 )
 
 

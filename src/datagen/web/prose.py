@@ -26,8 +26,42 @@ EXTRACTORS: dict[Mode, str] = {"trafilatura": "trafilatura", "fast": "resilipars
 # below MIN_EXTRACTED_SIZE trafilatura falls back to dumping every text of the page, navigation included, without links.
 _MIN_EXTRACTED_SIZE = "1"
 _BLOCKS = frozenset(
-    "p|head|item|quote|row|list|table|code|lb|body|main|div|h1|h2|h3|h4|h5|h6|li|ul|ol|pre|br|blockquote|tr|cell|"
-    "article|section|dd|dt|dl|td|th|fw".split("|")
+    [
+        "p",
+        "head",
+        "item",
+        "quote",
+        "row",
+        "list",
+        "table",
+        "code",
+        "lb",
+        "body",
+        "main",
+        "div",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "li",
+        "ul",
+        "ol",
+        "pre",
+        "br",
+        "blockquote",
+        "tr",
+        "cell",
+        "article",
+        "section",
+        "dd",
+        "dt",
+        "dl",
+        "td",
+        "th",
+        "fw",
+    ]
 )
 
 # Its notices about single pages ("discarding data") repeat what the skip counts of a snapshot say.

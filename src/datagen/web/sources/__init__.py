@@ -1,6 +1,6 @@
 """Where pages come from. `open_source` finds the kind by prefix, suffix or shape of a path:
 
-    pages.warc.gz   warc:crawl/file   wiki.zim   folder/   rows.jsonl   rows.parquet   synthetic:seed=7,pages=2000
+pages.warc.gz   warc:crawl/file   wiki.zim   folder/   rows.jsonl   rows.parquet   synthetic:seed=7,pages=2000
 """
 
 from __future__ import annotations

@@ -177,7 +177,9 @@ class ZimSource:
             item = entry.get_item()
             mime, charset = mime_of(item.mimetype)
             if mime not in PAGE_TYPES:
-                return None  # pictures, styles and search indexes are most of a ZIM, and none of them claims to be a page
+                return (
+                    None  # pictures, styles and search indexes are most of a ZIM, and none of them claims to be a page
+                )
             if item.size > MAX_PAGE_BYTES:
                 return SkippedRecord("too_large", f"{item.size} bytes {url}")
             return RawPage(url, bytes(item.content), mime, charset, title=item.title or None)

@@ -1,8 +1,8 @@
 """Pages in ordinary files: a folder of HTML, JSON lines, Parquet.
 
-    html     folder/clubs/rovers.html   address: its canonical link, else http://folder.localhost/clubs/rovers.html
-    jsonl    {"url": "https://...", "html": "<html>..."}   or   {"url": ..., "text": ..., "title": ..., "date": ...}
-    parquet  the same columns
+html     folder/clubs/rovers.html   address: its canonical link, else http://folder.localhost/clubs/rovers.html
+jsonl    {"url": "https://...", "html": "<html>..."}   or   {"url": ..., "text": ..., "title": ..., "date": ...}
+parquet  the same columns
 """
 
 from __future__ import annotations

@@ -1,0 +1,126 @@
+"""A snapshot as a `Web`: the two tools over frozen pages, equal arguments giving equal results."""
+
+from __future__ import annotations
+
+from datagen.errors import PageNotFoundError
+from datagen.records.page import Link
+from datagen.web.index import query_words
+from datagen.web.snapshot import Snapshot
+from datagen.web.sources.raw import clean_url
+from datagen.web.tools import WINDOW_CHARS, Hit, Window
+
+SNIPPET_CHARS = 240
+_SNIPPET_WORDS = 12
+_SNIPPET_PLACES = 4
+_STEM_CHARS = 5
+"""Text is indexed by stems; for a snippet the first letters of a word find its other forms well enough."""
+
+
+class SnapshotWeb:
+    """Implements `datagen.web.tools.Web`."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._store = snapshot.store
+        self._index = snapshot.index
+
+    def search(self, query: str, top_k: int = 5) -> list[Hit]:
+        words = query_words(query)
+        hits: list[Hit] = []
+        for group in self._index.search(words, top_k):
+            found = [(self._store.meta(match.row), match) for match in group]
+            for meta, match in sorted(found, key=lambda pair: pair[0].url):
+                if len(hits) == top_k:
+                    return hits
+                hits.append(
+                    Hit(
+                        url=meta.url,
+                        title=meta.title,
+                        host=meta.host,
+                        source_kind=meta.source_kind,
+                        published_at=meta.published_at,
+                        snippet=make_snippet(self._store.text(match.row), words),
+                        score=match.score,
+                    )
+                )
+        return hits
+
+    def visit(self, url: str, offset: int = 0) -> Window:
+        row = self._store.find(url)
+        if row is None:
+            row = self._store.find(clean_url(url) or url)
+        if row is None:
+            raise PageNotFoundError(
+                f"the snapshot has no page at {url}; search for it, or visit an address from a result."
+            )
+        meta, text, links = self._store.read(row)
+        total = len(text)
+        if offset < 0 or offset >= max(total, 1):
+            raise PageNotFoundError(f"{url} has {total} characters, so nothing begins at {offset}; visit it from 0.")
+        end = total if total - offset <= WINDOW_CHARS else _cut(text, offset, links)
+        return Window(
+            page_id=meta.id,
+            url=meta.url,
+            host=meta.host,
+            title=meta.title,
+            source_kind=meta.source_kind,
+            published_at=meta.published_at,
+            about_url=meta.about_url,
+            entity_type=meta.entity_type,
+            text=text[offset:end],
+            links=tuple(
+                Link(start - offset, stop - offset, target, text[start:stop])
+                for start, stop, target in links
+                if start >= offset and stop <= end
+            ),
+            offset=offset,
+            next_offset=end if end < total else None,
+            total_chars=total,
+        )
+
+
+def _cut(text: str, offset: int, links: list[tuple[int, int, str]]) -> int:
+    """End of a window: after a line, else after a space, and never inside a link."""
+    end = offset + WINDOW_CHARS
+    line = text.rfind("\n", offset + WINDOW_CHARS // 2, end)
+    space = text.rfind(" ", offset + WINDOW_CHARS // 2, end)
+    end = line + 1 if line >= 0 else space + 1 if space >= 0 else end
+    inside = next((start for start, stop, _ in links if start < end < stop), end)
+    return inside if inside > offset else end
+
+
+def make_snippet(text: str, words: list[str]) -> str:
+    """The piece of `text` that holds most of the words, on one line."""
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few capitals have a longer small form; offsets would shift
+        lowered = text
+    places: list[tuple[int, int]] = []
+    for number, word in enumerate(words[:_SNIPPET_WORDS]):
+        stem = word[: max(_STEM_CHARS, len(word) - 3)]
+        place = -1
+        for _ in range(_SNIPPET_PLACES):
+            place = lowered.find(stem, place + 1)
+            if place < 0:
+                break
+            places.append((place, number))
+    start = _densest(sorted(places))
+    if start > 0:
+        start = max(0, start - SNIPPET_CHARS // 6)
+        start = text.rfind(" ", 0, start + 1) + 1
+    end = min(len(text), start + SNIPPET_CHARS)
+    if end < len(text):
+        end = max(text.rfind(" ", start, end), start + SNIPPET_CHARS // 2)
+    return " ".join(text[start:end].split())
+
+
+def _densest(places: list[tuple[int, int]]) -> int:
+    best, start = 0, 0
+    for i, (place, _) in enumerate(places):
+        seen: set[int] = set()
+        for other, number in places[i:]:
+            if other - place > SNIPPET_CHARS * 2 // 3:
+                break
+            seen.add(number)
+        if len(seen) > best:
+            best, start = len(seen), place
+    return start
