@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from datagen.agents.roles import NoProposal, Proposal, SeedQuestion, SkeletonClue, SkeletonNode
 from datagen.agents.symbolic.bottomup import BottomUpSolver
+from datagen.agents.symbolic.gathering import BROAD, DEEP
 from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
+from datagen.agents.symbolic.proposer import SymbolicProposer
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.errors import PageNotFoundError, ParseError
 from datagen.knowledge.catalogue import Catalogue, EntityType, Relation, make_catalogue
 from datagen.knowledge.dates import day_number
-from datagen.knowledge.formula import Edge, EntityRef, Match, Node, Query, Within
+from datagen.knowledge.formula import Edge, EntityRef, Match, Node, Query, Within, depth
+from datagen.records.ids import rng_for
 from datagen.records.page import Link, Page
 from datagen.web.tools import Hit, Window
 
@@ -158,7 +163,9 @@ QUESTIONS = {
         Node("club", (Match("plays_in", named("Northern League")), Edge("plays_at", VELTRIN_GROUND)))
     ),
     "ground of club": Query(Node("stadium", (Match("plays_at", named("Ost United"), inverse=True),))),
-    "founding": Query(Node("club", (Match("plays_in", named("Northern League")), years("founded", 1920, 1929))), "founded"),
+    "founding": Query(
+        Node("club", (Match("plays_in", named("Northern League")), years("founded", 1920, 1929))), "founded"
+    ),
     "coach on a day": Query(
         Node("person", (Match("coach", named("Harlan Rovers"), inverse=True, as_of="2025-03-03"),))
     ),
@@ -257,3 +264,71 @@ def test_a_page_that_is_not_there_is_remembered_and_counted_once() -> None:
     assert memory.read(f"{SITE}/gone") is None
     assert memory.read(f"{SITE}/gone") is None
     assert (memory.visits, memory.visited) == (1, ())
+
+
+def elsewhere(title: str, text: str, path: str, host: str = "daily.example") -> Page:
+    """A news page on another host, from after the cut-off day."""
+    made = page(title, text, url=f"https://{host}/{path}", kind="news", published_at="2025-05-01")
+    return replace(made, host=host)
+
+
+def proposal_web() -> MemoryWeb:
+    news = [
+        elsewhere("Rovers at home", "Harlan Rovers play their home matches at Hill End.", "rovers"),
+        elsewhere("United at home", "Ost United play their home matches at Low Park.", "united"),
+        elsewhere("City at home", "Brim City play their home matches at Quay Road.", "city"),
+    ]
+    return MemoryWeb([*football_pages(), *news])
+
+
+PROPOSERS = [SymbolicProposer("M1", COMPETENCE, DEEP), SymbolicProposer("M2", COMPETENCE, BROAD)]
+THEMES = ("club home ground founded", "stadium opened town", "volcano eruption", "league season", "coach appointed")
+SEED = SeedQuestion(
+    "seed-1",
+    "Which club plays at a ground that opened in the 1910s?",
+    "entity",
+    SkeletonNode(
+        "club", (SkeletonClue("edge", "ground", SkeletonNode("stadium", (SkeletonClue("interval", "opened"),))),)
+    ),
+)
+
+
+def proposals(proposer: SymbolicProposer, seed: SeedQuestion | None = None) -> list[Proposal]:
+    made = [proposer.propose(THEMES, seed, proposal_web(), rng_for(1, proposer.name, i)) for i in range(30)]
+    return [p for p in made if isinstance(p, Proposal)]
+
+
+@pytest.mark.parametrize("proposer", PROPOSERS, ids=lambda p: p.name)
+@pytest.mark.parametrize("seed", [None, SEED], ids=["mixture", "seeded"])
+def test_a_proposal_chains_facts_that_visited_pages_state_word_for_word(proposer, seed) -> None:
+    web = proposal_web()
+    made = proposals(proposer, seed)
+    assert made
+    for proposal in made:
+        assert depth(proposal.query.root) >= 2
+        assert len(proposal.hops) == len(proposal.facts) >= 2
+        assert len({hop.host for hop in proposal.hops}) >= 2
+        assert any(
+            (hop.published_at or "") >= "2024-01-01" or (hop.as_of or "") >= "2024-01-01" for hop in proposal.hops
+        )
+        for fact in proposal.facts:
+            evidence = fact.evidence
+            assert web.pages[evidence.url].text[evidence.start : evidence.end] == evidence.quote
+
+
+@pytest.mark.parametrize("proposer", PROPOSERS, ids=lambda p: p.name)
+def test_a_proposer_uses_only_themes_it_was_given_and_repeats_itself_exactly(proposer) -> None:
+    first, second = proposals(proposer), proposals(proposer)
+    assert first == second
+    assert all(p.themes_used and set(p.themes_used) <= set(THEMES) for p in first)
+
+
+def test_the_two_temperaments_gather_differently() -> None:
+    deep, broad = (p.propose(THEMES, None, proposal_web(), rng_for(1, "x")) for p in PROPOSERS)
+    assert deep.searches != broad.searches
+
+
+def test_a_web_without_facts_gives_a_reason_and_the_spend() -> None:
+    outcome = PROPOSERS[0].propose(THEMES, None, MemoryWeb([]), rng_for(1, "x"))
+    assert isinstance(outcome, NoProposal)
+    assert (outcome.reason, outcome.searches, outcome.visits) == ("no_facts", len(THEMES), 0)

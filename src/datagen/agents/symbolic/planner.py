@@ -1,0 +1,108 @@
+"""InfoSeek's planner: sees the tree and the target, never a page, and picks one of the four actions with its vertex.
+
+    no tree                      initialise
+    not deep enough              extend, at the deepest vertex or (less often) somewhere above it
+    room for another branch      extend, anywhere that leaves room for a description of the new vertex
+    vertices without a leaf clue blur, the deepest first: what a vertex means decides how many clues its parent needs
+    otherwise                    terminate
+
+An action that failed is tried once more in another form (another vertex, another number of claims); then growth ends
+with what stands. The planner keeps no state: the tree, the target and the last failure say all it needs.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeAction
+from datagen.knowledge.catalogue import Catalogue
+from datagen.knowledge.formula import ClueAddress, Edge, Node, count_vertices, walk_nodes
+
+MAX_CLAIMS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerSettings:
+    """Distributions of the planner's choices."""
+
+    deepest: float = 0.8
+    """Chance that depth grows at the deepest vertex, not at another."""
+    branch: float = 0.35
+    """Chance of another branch while the target leaves room for one."""
+    retry: float = 0.6
+    """Chance that a failed blur is tried again."""
+
+
+class SymbolicPlanner:
+    """Chooses actions by configured distributions."""
+
+    name = "symbolic"
+
+    def __init__(self, catalogue: Catalogue, settings: PlannerSettings | None = None) -> None:
+        self._catalogue = catalogue
+        self._settings = settings or PlannerSettings()
+
+    def plan(
+        self, tree: ResearchTree | None, target: GrowthTarget, last: NoGrowth | None, rng: random.Random
+    ) -> TreeAction:
+        if tree is None:
+            return TreeAction("initialise")
+        root = tree.query.root
+        waiting = self.undescribed(root)
+        if last is not None:
+            return self._after_failure(root, waiting, target, last, rng)
+        if levels(root) < target.depth:
+            return TreeAction("extend", self._place_for_depth(root, target, rng))
+        places = self._branching_places(root, target)
+        room = target.vertices - count_vertices(root) - len(waiting)
+        if places and room >= 2 and rng.random() < self._settings.branch:
+            return TreeAction("extend", rng.choice(places))
+        if waiting:
+            return self._blur(root, waiting, target, rng)
+        return TreeAction("terminate", reason="target met" if count_vertices(root) >= target.vertices else "described")
+
+    def undescribed(self, root: Node) -> list[ClueAddress]:
+        """Vertices that still need leaf clues, the deepest first."""
+        found = [a for a, node in walk_nodes(root) if not self.is_described(node)]
+        return sorted(found, key=lambda a: (-len(a), a))
+
+    def is_described(self, node: Node) -> bool:
+        """Whether a vertex has leaf clues, or is the one object of a described subject."""
+        return any(not isinstance(c, Edge) or self._pins(c) for c in node.clues)
+
+    def _pins(self, edge: Edge) -> bool:
+        return edge.inverse and self._catalogue.relations[edge.relation].single
+
+    def _place_for_depth(self, root: Node, target: GrowthTarget, rng: random.Random) -> ClueAddress:
+        open_ends = [a for a, node in walk_nodes(root) if len(a) + 1 < target.depth and not self.is_described(node)]
+        if not open_ends:
+            return ()
+        deepest = max(open_ends, key=len)
+        return deepest if rng.random() < self._settings.deepest else rng.choice(open_ends)
+
+    def _branching_places(self, root: Node, target: GrowthTarget) -> list[ClueAddress]:
+        return [a for a, node in walk_nodes(root) if len(a) + 1 < target.depth and not self.is_described(node)]
+
+    def _blur(
+        self, root: Node, waiting: list[ClueAddress], target: GrowthTarget, rng: random.Random, *, change: int = 0
+    ) -> TreeAction:
+        room = max(target.vertices - count_vertices(root), len(waiting))
+        share = room / len(waiting)
+        claims = int(share) + (rng.random() < share - int(share)) + change
+        return TreeAction("blur", waiting[0], claims=min(max(claims, 1), MAX_CLAIMS))
+
+    def _after_failure(
+        self, root: Node, waiting: list[ClueAddress], target: GrowthTarget, last: NoGrowth, rng: random.Random
+    ) -> TreeAction:
+        """Depth that cannot be had is given up for a description; a description that cannot be had ends growth."""
+        if last.reason == "no_link" and waiting:
+            return self._blur(root, waiting, target, rng)
+        if waiting and rng.random() < self._settings.retry:
+            return self._blur(root, waiting, target, rng, change=rng.choice((-1, 1)))
+        return TreeAction("terminate", reason=f"stuck: {last.reason}")
+
+
+def levels(node: Node) -> int:
+    """Entity vertices on the longest path; the depth of the tree once its deepest vertex has a leaf clue."""
+    return 1 + max((levels(c.child) for c in node.clues if isinstance(c, Edge)), default=0)
