@@ -151,7 +151,10 @@ def _settle_repeats(folder: Path, reports: tuple[SourceReport, ...], manifest: P
 
 def _find_losers(folder: Path, shards: list[FileEntry]) -> dict[str, dict[int, tuple[str, str]]]:
     """Shard name -> row -> (reason, url) of the pages that give way."""
-    columns = [storage.read_parquet(folder / shard.name, ["url"]).column("url").to_pylist() for shard in shards]
+    columns: list[list[str]] = [
+        [str(url) for url in storage.read_parquet(folder / shard.name, ["url"]).column("url").to_pylist()]
+        for shard in shards
+    ]
     hashes = np.array([address_hash(url) for urls in columns for url in urls], dtype=np.uint64)
     names, counts = np.unique(hashes, return_counts=True)
     repeated = names[counts > 1]

@@ -49,11 +49,11 @@ def decode(payload: bytes, declared: str | None) -> str:
     for mark, name in _MARKS:
         if payload.startswith(mark):
             return payload.decode(name, "replace")
-    names = ["utf-8", declared, _declared_inside(payload)]
+    names: list[str | None] = ["utf-8", declared, _declared_inside(payload)]
     if (declared or "").startswith("utf-16"):
         names.insert(0, declared)
-    for name in names:
-        text = _try(payload, name)
+    for candidate in names:
+        text = _try(payload, candidate)
         if text is not None:
             return text
     return _replace(payload, detect_encoding(payload[:65_536]) or "utf-8")

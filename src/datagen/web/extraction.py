@@ -15,6 +15,7 @@ forwards to another gives a `Redirect`. The same bytes give the same page on any
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
@@ -60,8 +61,8 @@ def _read_text(raw: RawPage, text: str, mode: Mode) -> Page | SkippedRecord:
         return SkippedRecord("no_text", raw.url)
     metadata = Metadata(
         title=raw.title or prose.text.partition("\n")[0][:_MAX_TITLE_CHARS],
-        published_at=None,
-        kind=None,
+        published_at=iso_date(raw.published_at) if raw.published_at else None,
+        kind="other",
         licence=None,
         language=None,
         canonical=None,
@@ -69,7 +70,7 @@ def _read_text(raw: RawPage, text: str, mode: Mode) -> Page | SkippedRecord:
         entity_type=type_from_address(raw.url),
         is_list=False,
     )
-    return _compose(raw, mode, metadata, prose, [], "other")
+    return _compose(raw, mode, metadata, prose, [])
 
 
 def _read_html(raw: RawPage, html: str, mode: Mode) -> Page | Redirect | SkippedRecord:
@@ -87,9 +88,10 @@ def _read_html(raw: RawPage, html: str, mode: Mode) -> Page | Redirect | Skipped
     prose = read_prose(tree.html or "", base, mode)
     if not prose and not lines:
         return SkippedRecord("no_text", raw.url)
-    kind = metadata.kind or _kind_by_shape(structure, prose, is_list=is_list)
     metadata = _complete(metadata, structure, lines, raw)
-    return _compose(raw, mode, metadata, prose, lines, kind)
+    if metadata.kind is None:
+        metadata = replace(metadata, kind=_kind_by_shape(structure, prose, is_list=is_list))
+    return _compose(raw, mode, metadata, prose, lines)
 
 
 def _refresh_target(tree: LexborHTMLParser, base: str) -> str | None:
@@ -141,16 +143,11 @@ def _complete(metadata: Metadata, structure: Structure, lines: list[Line], raw: 
         word = next(iter(captions + [text for text in stated if len(text) <= 40]), None)
     published = metadata.published_at or (iso_date(raw.published_at) if raw.published_at else None)
     published = published or (iso_date(raw.last_modified) if raw.last_modified else None)
-    return Metadata(
+    return replace(
+        metadata,
         title=(metadata.title or raw.title or _name_from_address(raw.url))[:_MAX_TITLE_CHARS],
         published_at=published,
-        kind=metadata.kind,
-        licence=metadata.licence,
-        language=metadata.language,
-        canonical=metadata.canonical,
-        about_url=metadata.about_url,
         entity_type=word or type_from_address(metadata.about_url or raw.url),
-        is_list=metadata.is_list,
     )
 
 
@@ -159,7 +156,7 @@ def _name_from_address(url: str) -> str:
     return parts.path.strip("/").rpartition("/")[2].replace("-", " ").replace("_", " ") or parts.netloc
 
 
-def _compose(raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, lines: list[Line], kind: str) -> Page:
+def _compose(raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, lines: list[Line]) -> Page:
     builder = LinkedTextBuilder()
     # Prose is never empty, so the first blank line of a page is always the one before its rows.
     builder.append(prose or LinkedText(metadata.title or raw.url))
@@ -172,7 +169,7 @@ def _compose(raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, li
         id=content_id("pg1", {"url": raw.url, "sha256": sha256, "extractor": extractor_version(mode)}),
         url=raw.url,
         host=host_of(raw.url),
-        source_kind=kind,
+        source_kind=metadata.kind or "other",
         title=metadata.title,
         text=text.text,
         links=place_links(text),

@@ -278,9 +278,9 @@ def _value(raw: Any, base: str) -> LinkedText:
         inner = raw["value"]
         if isinstance(inner, dict):
             return _value(inner, base)
-        text = LinkedText(f"{inner} {unit}".strip()) if isinstance(inner, str | int | float) else LinkedText("")
+        words = f"{inner} {unit}".strip() if isinstance(inner, str | int | float) else ""
         address = address_of(raw)
-        return LinkedText(text.text, ((0, len(text.text), address),)) if address and text else text
+        return LinkedText(words, ((0, len(words), address),) if address and words else ())
     parts = [
         raw[key] for key in ("streetAddress", "addressLocality", "addressCountry") if isinstance(raw.get(key), str)
     ]

@@ -94,7 +94,7 @@ def read_prose(html: str, url: str, mode: Mode) -> LinkedText:
 
     if not _CONFIG:
         _CONFIG.append(_config())
-    document = bare_extraction(html, url=url, include_links=True, include_comments=True, config=_CONFIG[0])
+    document: Any = bare_extraction(html, url=url, include_links=True, include_comments=True, config=_CONFIG[0])
     if document is None:
         return LinkedText("")
     builder = LinkedTextBuilder()

@@ -82,6 +82,12 @@ class _Unclosed:
     def tell(self) -> int:
         return self._stream.tell()
 
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def close(self) -> None:
+        """Nothing: the stream is ours."""
+
 
 def _next_start(stream: BinaryIO, offset: int, *, compressed: bool) -> int | None:
     """Position of the next thing that looks like a record; a false match only costs another restart."""
