@@ -6,6 +6,7 @@
     ├── SourceError             a corpus source cannot be opened at all (bad records inside it are counted, not raised)
     ├── PageNotFoundError       `visit` was asked for a page the web does not have
     ├── ParseError              words that the grammar does not cover
+    ├── WordingError            a formula that the phrase table cannot say
     ├── RunDirectoryError       a run directory cannot be used as asked; nothing was written
     ├── ReleaseError            a release is incomplete or fails verification
     └── TargetNotReachedError   exit code 3: the run ended with fewer accepted questions than asked for
@@ -45,6 +46,10 @@ class PageNotFoundError(DatagenError):
 
 class ParseError(DatagenError):
     """A text lies outside the grammar of questions."""
+
+
+class WordingError(DatagenError):
+    """A formula has no words that parse back to it."""
 
 
 class RunDirectoryError(DatagenError):
