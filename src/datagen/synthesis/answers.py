@@ -11,11 +11,15 @@ False
 
 from __future__ import annotations
 
+import random
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 
+from datagen.knowledge.formula import IsA, Query
+from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.literals import MONTHS, canonical_text, contains, format_literal, parse_literal
 from datagen.records.fact import Entity, Literal
 from datagen.records.question import Answer
@@ -141,3 +145,27 @@ def _number_answer(literal: Literal) -> Answer | None:
     forms = (digits, commas, f"{digits} {literal.unit}".strip(), f"{commas} {literal.unit}".strip())
     aliases = tuple(dict.fromkeys(form for form in forms if form not in (literal.text, canonical)))
     return Answer(literal.text, "number", canonical, aliases, unit=literal.unit)
+
+
+def answer_of(graph: FactGraph, query: Query, key: str) -> Answer | None:
+    """The answer of a query whose root is known; None where the asked value is not stated once, or can't be graded."""
+    i = graph.id(key)
+    if query.ask is None:
+        return entity_answer(Entity(key, graph.name(i), graph.type(i), graph.aliases(i)))
+    values = graph.objects(i, query.ask, query.ask_as_of)
+    if len(values) != 1 or not isinstance(values[0], Literal):
+        return None
+    return literal_answer(values[0])
+
+
+def choose_ask(graph: FactGraph, query: Query, key: str, rng: random.Random) -> Query:
+    """Ask for a literal of the root instead of its name, where one is stated that no clue of the root uses."""
+    used = {clue.relation for clue in query.root.clues if not isinstance(clue, IsA)}
+    options = []
+    for stated in graph.outgoing(graph.id(key)):
+        relation = graph.catalogue.relations[stated.relation]
+        if relation.single and not relation.changes and relation.ask and relation.id not in used:
+            asking = replace(query, ask=relation.id)
+            if relation.object_kind in ("date", "number") and answer_of(graph, asking, key) is not None:
+                options.append(asking)
+    return rng.choice(options) if options else query

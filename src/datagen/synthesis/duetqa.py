@@ -22,8 +22,9 @@ from datagen.agents.roles import NoProposal, Proposal, SeedQuestion
 from datagen.errors import ConfigError
 from datagen.records.ids import rng_for
 from datagen.synthesis.draft import Draft, Rejected
-from datagen.synthesis.finishing import Stop, finish, prove, prune
+from datagen.synthesis.proving import Stop, prove, prune
 from datagen.synthesis.settings import DuetqaSettings, Workbench
+from datagen.synthesis.telling import tell
 from datagen.synthesis.themes import Theme
 
 MIXTURE, SEEDED = "mixture", "seeded"
@@ -73,12 +74,12 @@ def _draft(bench: Workbench, proposal: Proposal, settings: DuetqaSettings, rng: 
     newest = max((hop.published_at for hop in proposal.hops if hop.published_at), default=None)
     if settings.cutoff is not None and (newest is None or newest < settings.cutoff):
         return Stop("dates", "nothing_after_cutoff", f"the newest hop is of {newest}, the cutoff is {settings.cutoff}")
-    proven = prove(bench, proposal.query, None)
+    proven = prove(bench, proposal.query)
     if not isinstance(proven, Stop):
         proven = prune(bench, proven)
     if isinstance(proven, Stop):
         return proven
-    finished = finish(bench, proven, settings.obfuscate, rng)
+    finished = tell(bench, proven, settings.obfuscate, rng)
     if isinstance(finished, Stop):
         return finished
     return Draft(

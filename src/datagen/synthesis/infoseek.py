@@ -23,9 +23,11 @@ from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree
 from datagen.errors import ConfigError
 from datagen.knowledge.formula import Query, count_vertices, depth
 from datagen.records.ids import rng_for
+from datagen.synthesis.answers import choose_ask
 from datagen.synthesis.draft import Draft, Rejected
-from datagen.synthesis.finishing import Proven, Stop, choose_ask, finish, prove, prune
+from datagen.synthesis.proving import Proven, Stop, prove, prune
 from datagen.synthesis.settings import InfoseekSettings, Workbench
+from datagen.synthesis.telling import tell
 
 MIN_DEPTH, MIN_VERTICES = 2, 3
 
@@ -45,7 +47,7 @@ def make_infoseek(candidate: int, seed: int, bench: Workbench, settings: Infosee
     proven = _proven(bench, tree, target, rng)
     if isinstance(proven, Stop):
         return _rejected(candidate, proven)
-    finished = finish(bench, proven, settings.obfuscate, rng)
+    finished = tell(bench, proven, settings.obfuscate, rng)
     if isinstance(finished, Stop):
         return _rejected(candidate, finished)
     return Draft(
@@ -93,7 +95,7 @@ def _proven(bench: Workbench, tree: ResearchTree, target: GrowthTarget, rng: ran
     key = dict(tree.vertices)[()]
     query = tree.query
     if target.ask_literal and query.ask is None:
-        query = choose_ask(bench, Query(query.root), key, rng)
+        query = choose_ask(bench.graph, Query(query.root), key, rng)
     proven = prove(bench, query, key)
     if not isinstance(proven, Stop):
         proven = prune(bench, proven)

@@ -16,9 +16,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal as OneOf
 
 from datagen.knowledge.certificate import certify
-from datagen.knowledge.evaluator import Candidates, clue_candidates
+from datagen.knowledge.evaluator import clue_sizes, contains
 from datagen.knowledge.formula import (
     Clue,
     ClueAddress,
@@ -26,7 +27,6 @@ from datagen.knowledge.formula import (
     EntityRef,
     IsA,
     Match,
-    Query,
     Within,
     replace_clue,
     walk_clues,
@@ -34,9 +34,9 @@ from datagen.knowledge.formula import (
 from datagen.knowledge.literals import format_literal
 from datagen.language.vague import bands
 from datagen.records.fact import Literal
-from datagen.records.question import UNBOUNDED, Obfuscation
+from datagen.records.question import Obfuscation
 from datagen.synthesis.description import describe
-from datagen.synthesis.finishing import Proven, idle_clues, node_at
+from datagen.synthesis.proving import Proven, idle_clues, node_at
 from datagen.synthesis.settings import Workbench
 
 MAX_EDITS = 4
@@ -49,7 +49,7 @@ TRIES = 3
 class Vaguer:
     """A replacement for a clue."""
 
-    kind: str
+    kind: OneOf["date", "number", "entity", "connective"]
     clue: Clue
     before: str
     after: str
@@ -77,22 +77,19 @@ def _edit(
 ) -> tuple[Proven, Obfuscation] | None:
     node = node_at(proven.query.root, address[:-1])
     old = node.clues[address[-1]]
-    for vaguer in _vaguer(bench, old, node.type, hidden, rng):
-        before, after = (clue_candidates(bench.graph, node.type, clue) for clue in (old, vaguer.clue))
-        if not (set(before.sure) <= set(after.sure) and (after.open or not before.open)):
+    for vaguer in _vaguer(bench, old, hidden, rng):
+        if not contains(bench.graph, node.type, vaguer.clue, old):
             continue
         edited = replace(proven.query, root=replace_clue(proven.query.root, address, vaguer.clue))
         proof = certify(bench.graph, edited)
         candidate = Proven(edited, proof, proven.key)
         if proof.unique and proof.answer_set == (proven.key,) and not idle_clues(candidate):
-            sizes = (_size(before), _size(after))
+            sizes = clue_sizes(bench.graph, node.type, (old, vaguer.clue))
             return candidate, Obfuscation(vaguer.kind, vaguer.before, vaguer.after, *sizes)
     return None
 
 
-def _vaguer(
-    bench: Workbench, clue: Clue, type_id: str | None, hidden: frozenset[str], rng: random.Random
-) -> Iterator[Vaguer]:
+def _vaguer(bench: Workbench, clue: Clue, hidden: frozenset[str], rng: random.Random) -> Iterator[Vaguer]:
     """Vaguer forms of a clue, the widest first, at most `TRIES`."""
     if isinstance(clue, Edge):
         yield from _folded(bench, clue)
@@ -126,7 +123,7 @@ def _described(
     for node in describe(bench, named.key, hidden | {named.key}, rng):
         edge = Edge(clue.relation, node, clue.inverse, clue.as_of)
         words = ", ".join(_short(c) for c in node.clues)
-        singular = bench.catalogue.types[node.type].singular if node.type in bench.catalogue.types else "thing"
+        singular = bench.catalogue.types[node.type].singular if node.type else "thing"
         yield Vaguer("entity", edge, named.name, f"{singular} with {words}" if words else singular)
 
 
@@ -144,7 +141,3 @@ def _short(clue: Clue) -> str:
     if isinstance(clue, IsA):
         return clue.type
     return clue.relation
-
-
-def _size(candidates: Candidates) -> int:
-    return UNBOUNDED if candidates.open else len(candidates.sure) + len(candidates.possible)

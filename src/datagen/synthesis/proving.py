@@ -1,21 +1,17 @@
-"""What both recipes do once a tree stands: prove it, prune it, and put it into words that read back.
+"""What both recipes do once a tree stands: prove it and prune it.
 
-    query ── certify ──► unique? ── prune ──► every clue needed ── (obfuscate) ── write ── parse ──► the same query?
+    query ── prove ──► unique? ── prune ──► every clue needed
 
-A recipe may grow more clues than the proof needs; a clue that can go without letting a second entity in is pruned, the
-deepest and last first, because an idle clue makes a question longer and no harder. Words come last and are read back by
-the parser: a text that does not mean its formula ends the candidate.
+A recipe may grow more clues than the proof needs. A clue that can go without letting a second entity in is pruned, the
+deepest and last first, because an idle clue makes a question longer and no harder.
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
-from datagen.errors import ParseError
 from datagen.knowledge.certificate import certify
 from datagen.knowledge.formula import ClueAddress, Edge, Node, Query, drop_clue, walk_clues
-from datagen.language.parse import same_meaning
 from datagen.records.question import UNBOUNDED, Certificate
 from datagen.synthesis.settings import Workbench
 
@@ -40,15 +36,15 @@ class Proven:
     key: str
 
 
-def prove(bench: Workbench, query: Query, key: str) -> Proven | Stop:
-    """Certify the query for this root."""
+def prove(bench: Workbench, query: Query, key: str | None = None) -> Proven | Stop:
+    """Certify the query, for this root where it is known."""
     proof = certify(bench.graph, query)
-    if key not in proof.answer_set:
-        return Stop("prove", "answer_not_proven", f"{key} does not surely match all {len(proof.clues)} clues")
+    if not proof.answer_set or (key is not None and key not in proof.answer_set):
+        return Stop("prove", "answer_not_proven", f"{key or 'no entity'} does not surely match all clues")
     if not proof.unique:
         rivals = "an open class" if proof.rivals == UNBOUNDED else f"{len(proof.answer_set) - 1 + proof.rivals} more"
         return Stop("prove", "not_unique", f"{rivals} could match as well")
-    return Proven(query, proof, key)
+    return Proven(query, proof, proof.answer_set[0])
 
 
 def idle_clues(proven: Proven) -> list[ClueAddress]:
@@ -56,7 +52,7 @@ def idle_clues(proven: Proven) -> list[ClueAddress]:
     addresses = [address for address, _ in walk_clues(proven.query.root)]
     needed = proven.proof.necessity
     idle = [a for a, size in zip(addresses, needed, strict=True) if size != UNBOUNDED and size <= 1]
-    return sorted(idle, key=lambda a: (-len(a), a), reverse=False)
+    return sorted(idle, key=lambda a: (-len(a), tuple(-i for i in a)))
 
 
 def prune(bench: Workbench, proven: Proven) -> Proven | Stop:
@@ -92,15 +88,3 @@ def node_at(root: Node, address: ClueAddress) -> Node:
             raise ValueError(f"no vertex at {address}: {clue}")
         root = clue.child
     return root
-
-
-def put_into_words(bench: Workbench, query: Query, rng: random.Random) -> str | Stop:
-    """The question's text; it means the query, because it was read back."""
-    text = bench.verbaliser.write(query, rng)
-    try:
-        meaning = bench.parser.parse(text)
-    except ParseError as exc:
-        return Stop("verbalise", "does_not_parse", f"{text!r}: {exc}")
-    if not same_meaning(meaning, query):
-        return Stop("verbalise", "means_something_else", f"{text!r} reads back as another formula")
-    return text
