@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
-from datagen.knowledge.literals import iso, parse_literal
+from datagen.knowledge.literals import iso as iso_day
+from datagen.knowledge.literals import parse_literal
 
 _MONTH = (
     r"(?:January|February|March|April|May|June|July|August|September|October|November|December"
@@ -92,13 +93,18 @@ def covered_days(stated: Stated | None, published: str | None) -> tuple[str, str
         return (published, published) if published else None
     if stated.held:
         low, high = stated.held
-        return (iso(low), iso(low)) if low == high else None
+        return (_iso(low), _iso(low)) if low == high else None
     if stated.began is None:
         return None
     first = stated.began[1]
     if stated.ended is None:
         last = date.fromisoformat(published).toordinal() if published else first
-        return (iso(min(first, last)), iso(last)) if stated.began[0] <= last else None
+        return (_iso(min(first, last)), _iso(last)) if stated.began[0] <= last else None
     # The day on which a state ended may belong to the next one.
     last = stated.ended[0] - 1
-    return (iso(first), iso(last)) if first <= last else None
+    return (_iso(first), _iso(last)) if first <= last else None
+
+
+@lru_cache(maxsize=65536)
+def _iso(ordinal: int) -> str:
+    return iso_day(ordinal)

@@ -14,7 +14,7 @@ What cannot be typed, dated or told apart is not guessed: it is counted in `Read
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from datagen.knowledge.catalogue import Catalogue
@@ -48,12 +48,16 @@ class Reading:
 
 
 class Reader:
-    """A catalogue compiled for reading; build one per process and use it for every page."""
+    """A catalogue compiled for reading; build one per process and use it for every page.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    `complete_relations` are relations of which every row is assumed to list all objects (a convention of the corpus
+    that a config vouches for); whoever sets them records the assumption with what is concluded from it.
+    """
+
+    def __init__(self, catalogue: Catalogue, complete_relations: Iterable[str] = ()) -> None:
         self.catalogue = catalogue
         self.types = TypeNames(catalogue)
-        self._rows = RowReader(catalogue)
+        self._rows = RowReader(catalogue, frozenset(complete_relations))
         self._prose = ProseReader(catalogue)
         self._closures = ClosureReader(catalogue)
 

@@ -11,12 +11,23 @@ import re
 from dataclasses import dataclass
 
 from datagen.knowledge.catalogue import Catalogue, Relation
+from datagen.knowledge.corpus_values import (
+    ValueRule,
+    cut_value,
+    is_clean_item,
+    is_clean_text,
+    list_items,
+    rules_of,
+    strip_remarks,
+)
 from datagen.knowledge.dating import Stated, read_phrase
 from datagen.knowledge.notes import PageNotes, Term, name_key, read_literal
 from datagen.knowledge.structured_rows import Row, Span, split_items, trim
 from datagen.records.fact import Closure, Literal
 from datagen.records.page import LOW_TRUST_KINDS
 
+_QUOTES = '"“”'
+_YEAR = re.compile(r"\b\d{4}\b")
 _NOTE = re.compile(r"\s*\(([^()]*)\)$")
 _AFTER_NAME = re.compile(r"(?:\s*\([^()]*\))?(?:\s+[\d.,]+\s?(?:%|km|mi|m))?(?:\s*\([^()]*\))?")
 _MAX_NAME = 80
@@ -29,10 +40,20 @@ class _Value:
 
 
 class RowReader:
-    """Labels of a catalogue, ready for look-up."""
+    """Labels of a catalogue, ready for look-up.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Rows of `complete` relations (ids) are taken to list all objects by the convention of the corpus: an assumption that
+    a config makes, not a statement of the page.
+    """
+
+    def __init__(self, catalogue: Catalogue, complete: frozenset[str] = frozenset()) -> None:
         self._catalogue = catalogue
+        self._complete = complete
+        self._rules = {r.id: rules_of(catalogue.properties, r.id) for r in catalogue.relations.values()}
+        self._none_if: dict[str, list[Relation]] = {}
+        for relation_id, rule in self._rules.items():
+            if rule.none_if:
+                self._none_if.setdefault(_fold(rule.none_if), []).append(catalogue.relations[relation_id])
         self._labels: dict[str, list[Relation]] = {}
         for relation in catalogue.relations.values():
             for label in dict.fromkeys((relation.label, *relation.labels)):
@@ -64,7 +85,7 @@ class RowReader:
         relations = self._relations(row.label, subject.type)
         if not relations:
             return notes.skip("subject_type")
-        readings = [(r, values) for r in relations if (values := _read_values(notes, r, row)) is not None]
+        readings = [(r, values) for r in relations if (values := self._values(notes, r, row)) is not None]
         if len(readings) != 1:
             return notes.skip("ambiguous_label" if readings else "untyped_value")
         relation, values = readings[0]
@@ -78,9 +99,17 @@ class RowReader:
                 notes.skip("untyped_item")
             else:
                 notes.add(subject, relation, value.value, row.span, value.stated)
-        if row.complete and not unread:
+        if not unread and (row.complete or relation.id in self._complete):
             self._close(notes, row, relation, subject)
+        for empty in self._none_if.get(_fold(row.label), ()):
+            if _is_zero(values):
+                self._close(notes, row, empty, subject)
         return None
+
+    def _values(self, notes: PageNotes, relation: Relation, row: Row) -> tuple[_Value | None, ...] | None:
+        if relation.origin == "induced":
+            return _read_corpus_values(notes, relation, row, self._rules[relation.id])
+        return _read_values(notes, relation, row)
 
     def _close(self, notes: PageNotes, row: Row, relation: Relation, subject: Term) -> None:
         if notes.page.source_kind in LOW_TRUST_KINDS:
@@ -136,6 +165,43 @@ def _read_values(notes: PageNotes, relation: Relation, row: Row) -> tuple[_Value
     if (relation.single and len(items) != 1) or not any(items):
         return None
     return tuple(items)
+
+
+def _is_zero(values: tuple[_Value | None, ...]) -> bool:
+    literals = [value.value for value in values if value is not None and isinstance(value.value, Literal)]
+    return len(literals) == 1 and literals[0].kind == "number" and literals[0].low == literals[0].high == 0
+
+
+def _read_corpus_values(
+    notes: PageNotes, relation: Relation, row: Row, rule: ValueRule
+) -> tuple[_Value | None, ...] | None:
+    """The same for a relation that was made from a label, by the conventions of `corpus_values`."""
+    text = notes.page.text
+    _, _, remarks = strip_remarks(text, row.value)
+    stated = next(filter(None, map(read_phrase, remarks)), None)
+    span = cut_value(text, row.value, rule)
+    if relation.object_kind == "entity":
+        items = list_items(text, span, rule.separator) if rule.separator else [span]
+        terms = [_read_linked(notes, item) for item in items]
+        return tuple(_Value(term, stated) if term else None for term in terms) if any(terms) else None
+    if rule.separator:
+        spans = list(list_items(text, span, rule.separator))
+        texts = [written if is_clean_item(written := text[a:b]) else None for a, b in spans]
+        return tuple(_Value(Literal("text", t), stated) if t else None for t in texts) if any(texts) else None
+    written = text[span[0] : span[1]].strip(_QUOTES)
+    unreadable = (relation.object_kind == "text" and not is_clean_text(written)) or (
+        relation.object_kind == "date" and not _YEAR.search(written)
+    )
+    literal = None if unreadable else read_literal(written, relation.object_kind, relation.unit)
+    return None if literal is None else (_Value(literal, stated),)
+
+
+def _read_linked(notes: PageNotes, span: Span) -> Term | None:
+    """An item that begins with a link; in a corpus without catalogue a bare name may be anybody."""
+    link = notes.link_at.get(span[0])
+    if link is None or link.end > span[1] or not _AFTER_NAME.fullmatch(notes.page.text, link.end, span[1]):
+        return None
+    return notes.linked(link)
 
 
 def _read_item(notes: PageNotes, relation: Relation, span: Span, default: Stated | None) -> _Value | None:

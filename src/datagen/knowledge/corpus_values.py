@@ -1,0 +1,112 @@
+"""Values as corpora write them: a figure and its remarks.
+
+    1,340,478 (2025 est.)                        the figure is 1,340,478, stamped 2025
+    22.6% (2024 est.) (male 96,110/female ...)   remarks in parentheses are not part of the figure
+    Finland 14%, Latvia 11% (2023)               a list of linked names, each with its share
+    cars, fish, plastics (2023)                  a list of texts
+
+Catalogues that were made from labels are read by these rules (`Relation.origin == "induced"`). How a relation's values
+are cut up stands in the catalogue's properties, so that a saved catalogue reads like the one that was induced:
+
+    list:ID      separator of the items           cut:ID    expression removed from the end of the value
+    none_if:ID   label of a number: where it is zero, the subject has no objects
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from datagen.knowledge.structured_rows import Span, trim
+
+_REMARK = re.compile(r"\s*\(([^()]*)\)$")
+_STAMP = re.compile(r"(?:19|20)\d\d")
+_STAMP_REMARK = re.compile(
+    r"(?:[^\d]*\s)?((?:19|20)\d\d)(?:\s?[-/–]\s?\d{2,4})?\s?(?:est\.?|estimate|projected)?", re.IGNORECASE
+)
+_JUNK = re.compile(
+    r"[@<>{}\[\]|=;:]|https?|www\.|\.\s|\b(?:note|NA|none|unknown|see|varies|various|unspecified|other)\b"
+)
+_ITEM_JUNK = re.compile(r"[\d@<>{}\[\]|=;:%\"]|\b(?:and|or|none|NA|note|other|others|various|unknown|some)\b")
+MAX_TEXT = 60
+MAX_ITEM = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRule:
+    """How the values of one relation are cut up."""
+
+    separator: str | None = None
+    cut: str | None = None
+    none_if: str | None = None
+
+
+def rules_of(properties: Mapping[str, str], relation_id: str) -> ValueRule:
+    return ValueRule(
+        properties.get(f"list:{relation_id}"),
+        properties.get(f"cut:{relation_id}"),
+        properties.get(f"none_if:{relation_id}"),
+    )
+
+
+@lru_cache(maxsize=256)
+def _ending(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:{pattern})$")
+
+
+def strip_remarks(text: str, span: Span) -> tuple[Span, str | None, tuple[str, ...]]:
+    """The value without the parentheses behind it, the year they stamp it with, and the other remarks."""
+    start, end = span
+    year: str | None = None
+    remarks: list[str] = []
+    while end > start and text[end - 1] == ")":
+        match = _REMARK.search(text, start, end)
+        if match is None or match.start() == start:
+            break
+        stamp = _STAMP_REMARK.fullmatch(match.group(1).strip())
+        if stamp and year is None:
+            year = stamp.group(1)
+        elif not stamp:
+            remarks.append(match.group(1))
+        start, end = trim(text, start, match.start())
+    return (start, end), year, tuple(reversed(remarks))
+
+
+def cut_value(text: str, span: Span, rule: ValueRule) -> Span:
+    """The span that holds the value itself."""
+    span, _, _ = strip_remarks(text, span)
+    if rule.cut:
+        match = _ending(rule.cut).search(text, *span)
+        if match:
+            return trim(text, span[0], match.start())
+    return span
+
+
+def list_items(text: str, span: Span, separator: str) -> Iterator[Span]:
+    """Items between separators that stand outside parentheses."""
+    depth, start = 0, span[0]
+    position = start
+    while position < span[1]:
+        letter = text[position]
+        depth += (letter == "(") - (letter == ")")
+        if depth <= 0 and text.startswith(separator, position):
+            yield trim(text, start, position)
+            position += len(separator)
+            start = position
+        else:
+            position += 1
+    yield trim(text, start, span[1])
+
+
+def is_clean_text(text: str) -> bool:
+    """Whether a text can be quoted in a question as the value of something: short, one statement, no remarks."""
+    if not 1 < len(text) <= MAX_TEXT or text.count(" ") > 7 or text.endswith((".", ",", ":")):
+        return False
+    return text.count(",") <= 1 and not _JUNK.search(text) and text.count("(") == text.count(")") == 0
+
+
+def is_clean_item(text: str) -> bool:
+    """Whether an item of an enumeration stands for itself."""
+    return 1 < len(text) <= MAX_ITEM and text.count(" ") <= 3 and not _ITEM_JUNK.search(text) and "(" not in text
