@@ -1,0 +1,156 @@
+"""What may be said of an entity: its sure statements as clues, and how many entities each clue leaves.
+
+A claim is *closed* when pages show every entity it can be true of: a complete list of subjects, or the one object of a
+settled subject. A tree needs a closed claim at each vertex, for the web is open; the other claims then only have to
+exclude the members of that closed set, which are few, so candidate sets are evaluated on those members alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from datagen.knowledge.arrays import Ids, Mask
+from datagen.knowledge.catalogue import Relation
+from datagen.knowledge.formula import Match, Within
+from datagen.knowledge.graph import FactGraph, Stated
+from datagen.knowledge.literals import normalise_text
+from datagen.knowledge.taxonomy import PAGELESS
+from datagen.language.vague import bands
+from datagen.records.fact import Literal
+
+CLAIMS_KEPT = 20_000
+BANDS_PER_VALUE = 2
+MAX_CLOSED = 500
+"""Closed sets beyond this size are no help in telling an entity apart."""
+MAX_POINTERS = 200
+"""Entities that more statements point to (countries) are not described by what points to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A clue that surely holds of one entity. `other` is the entity at its far end; `closed` its candidates, if known."""
+
+    clue: Match | Within
+    other: int | None
+    closed: Ids | None
+
+    @property
+    def pins(self) -> bool:
+        return self.closed is not None and len(self.closed) == 1
+
+
+class ClaimBook:
+    """Claims by entity, kept for the entities met last; a pure function of the graph."""
+
+    def __init__(self, graph: FactGraph) -> None:
+        self._graph = graph
+        self._catalogue = graph.catalogue
+        self._kept: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
+        self._shared_names = _shared_names(graph)
+
+    def claims(self, i: int) -> tuple[Claim, ...]:
+        """Forward claims of an entity, in catalogue order."""
+        found = self._kept.get(i)
+        if found is None:
+            found = self._kept[i] = tuple(c for s in self._graph.outgoing(i) for c in self._from_statement(i, s))
+            if len(self._kept) > CLAIMS_KEPT:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(i)
+        return found
+
+    def _from_statement(self, i: int, stated: Stated) -> list[Claim]:
+        relation = self._catalogue.relations[stated.relation]
+        if not relation.clue:
+            return []
+        if stated.object_id is not None:
+            return (
+                [self.towards(i, relation, stated.object_id, stated.as_of)] if self.nameable(stated.object_id) else []
+            )
+        if isinstance(stated.value, Literal):
+            return self._of_value(relation, stated.value, stated.as_of)
+        return []
+
+    def towards(self, i: int, relation: Relation, other: int, day: str | None) -> Claim:
+        """relation(i, other) as a claim about i."""
+        clue = Match(relation.id, self._graph.ref(other), as_of=day)
+        listed = self._graph.subject_list(relation.id, other, self._graph.type(i), day)
+        return Claim(clue, other, None if listed is None else listed.members)
+
+    def _of_value(self, relation: Relation, value: Literal, day: str | None) -> list[Claim]:
+        if value.kind == "text":
+            return [Claim(Match(relation.id, value, as_of=day), None, None)]
+        wide = [b for b in bands(value)[1:] if b.high - b.low <= _widest(value)]
+        return [
+            Claim(Within(relation.id, value.kind, b.low, b.high, value.unit, day), None, None)
+            for b in wide[len(wide) // 3 :: max(len(wide) // (2 * BANDS_PER_VALUE), 1)][:BANDS_PER_VALUE]
+        ]
+
+    def pointers(self, i: int) -> list[Claim]:
+        """Settled subjects whose one object is this entity: "the ground of Harlan Rovers"."""
+        fits = [
+            r
+            for r in self._graph.relations
+            if r.single and r.inverse and r.object_kind == "entity" and not r.changes and self._may_be_object(i, r)
+        ]
+        postings = {r.id: self._graph.posting(r.id, self._graph.ref(i)) for r in fits}
+        if sum(len(p) for p in postings.values()) > MAX_POINTERS:
+            return []
+        found = [self.pointed(i, name, int(z), None) for name, posting in postings.items() for z in posting]
+        for subject in self._graph.incoming(i):
+            relation = self._catalogue.relations[subject.relation]
+            if relation.changes and relation.single and relation.inverse:
+                found.append(self.pointed(i, relation.id, subject.subject_id, subject.as_of))
+        return [c for c in found if c.other is not None and self.nameable(c.other)]
+
+    def pointed(self, i: int, relation: str, subject: int, day: str | None) -> Claim:
+        """relation(subject, i) as a claim about i."""
+        clue = Match(relation, self._graph.ref(subject), inverse=True, as_of=day)
+        return Claim(clue, subject, np.array([i], np.int32))
+
+    def _may_be_object(self, i: int, relation: Relation) -> bool:
+        kind = self._graph.type(i)
+        return kind is None or any(self._catalogue.is_a(kind, t) for t in relation.object_types)
+
+    def nameable(self, i: int) -> bool:
+        """Whether a question may name it: it has a page, and no namesake of its type."""
+        return not self._graph.key(i).startswith(PAGELESS) and i not in self._shared_names
+
+    def is_describable(self, i: int, but: int) -> bool:
+        """Whether some closed claim speaks of it that does not mention the entity `but`."""
+        return any(c.closed is not None and 1 < len(c.closed) <= MAX_CLOSED and c.other != but for c in self.claims(i))
+
+    def survivors(self, claim: Claim, ids: Ids) -> Mask:
+        """Which of `ids` the claim does not exclude."""
+        clue = claim.clue
+        if claim.closed is not None:
+            return np.isin(ids, claim.closed, assume_unique=True)
+        view = self._graph.view(clue.relation, clue.as_of)
+        if isinstance(clue, Within):
+            test = self._graph.values.within(clue.kind, clue.low, clue.high, clue.unit)
+        elif isinstance(clue.value, Literal):
+            test = self._graph.values.test(clue.value)
+        else:
+            wanted = claim.other
+
+            def test(codes: Ids) -> tuple[Mask, Mask]:
+                same: Mask = codes == wanted
+                return same, same
+
+        mask: Mask = view.stated_masks(ids, test)[1] | view.unsettled(ids)
+        return mask
+
+
+def _shared_names(graph: FactGraph) -> frozenset[int]:
+    """Entities that share their name with another of the same type."""
+    names = [(normalise_text(graph.name(i)), int(graph.types[i])) for i in range(len(graph))]
+    counts = Counter(names)
+    return frozenset(i for i, name in enumerate(names) if counts[name] > 1)
+
+
+def _widest(literal: Literal) -> float:
+    """The widest band that is still a clue: 25 years, or as much as the value itself."""
+    return 25 * 366 if literal.kind == "date" else max(abs(literal.high), 1.0)
