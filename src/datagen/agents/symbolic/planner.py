@@ -52,15 +52,17 @@ class SymbolicPlanner:
         waiting = self.undescribed(root)
         if last is not None:
             return self._after_failure(root, waiting, target, last, rng)
-        if levels(root) < target.depth:
-            return TreeAction("extend", self._place_for_depth(root, target, rng))
-        places = self._branching_places(root, target)
+        places = [a for a in waiting if len(a) + 1 < target.depth]
+        if levels(root) < target.depth and places:
+            deepest = rng.random() < self._settings.deepest
+            return TreeAction("extend", places[0] if deepest else rng.choice(places))
         room = target.vertices - count_vertices(root) - len(waiting)
         if places and room >= 2 and rng.random() < self._settings.branch:
             return TreeAction("extend", rng.choice(places))
         if waiting:
             return self._blur(root, waiting, target, rng)
-        return TreeAction("terminate", reason="target met" if count_vertices(root) >= target.vertices else "described")
+        met = levels(root) >= target.depth and count_vertices(root) >= target.vertices
+        return TreeAction("terminate", reason="target met" if met else "all described")
 
     def undescribed(self, root: Node) -> list[ClueAddress]:
         """Vertices that still need leaf clues, the deepest first."""
@@ -73,16 +75,6 @@ class SymbolicPlanner:
 
     def _pins(self, edge: Edge) -> bool:
         return edge.inverse and self._catalogue.relations[edge.relation].single
-
-    def _place_for_depth(self, root: Node, target: GrowthTarget, rng: random.Random) -> ClueAddress:
-        open_ends = [a for a, node in walk_nodes(root) if len(a) + 1 < target.depth and not self.is_described(node)]
-        if not open_ends:
-            return ()
-        deepest = max(open_ends, key=len)
-        return deepest if rng.random() < self._settings.deepest else rng.choice(open_ends)
-
-    def _branching_places(self, root: Node, target: GrowthTarget) -> list[ClueAddress]:
-        return [a for a, node in walk_nodes(root) if len(a) + 1 < target.depth and not self.is_described(node)]
 
     def _blur(
         self, root: Node, waiting: list[ClueAddress], target: GrowthTarget, rng: random.Random, *, change: int = 0
