@@ -10,6 +10,7 @@ are cut up stands in the catalogue's properties, so that a saved catalogue reads
 
     list:ID      separator of the items           cut:ID    expression removed from the end of the value
     none_if:ID   label of a number: where it is zero, the subject has no objects
+    unit:ID      unit as the pages write it, where the words of the relation say part of it ("% of GDP")
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class ValueRule:
     separator: str | None = None
     cut: str | None = None
     none_if: str | None = None
+    unit: str | None = None
 
 
 def rules_of(properties: Mapping[str, str], relation_id: str) -> ValueRule:
@@ -48,6 +50,7 @@ def rules_of(properties: Mapping[str, str], relation_id: str) -> ValueRule:
         properties.get(f"list:{relation_id}"),
         properties.get(f"cut:{relation_id}"),
         properties.get(f"none_if:{relation_id}"),
+        properties.get(f"unit:{relation_id}"),
     )
 
 

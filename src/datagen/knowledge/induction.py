@@ -37,6 +37,7 @@ from datagen.knowledge.label_words import (
     LabelEntry,
     LabelTable,
     load_labels,
+    plain_unit,
     plural_of,
     series_of,
     words_for,
@@ -106,7 +107,7 @@ def induce_catalogue(
         for words, profile in _by_type(label, entry, survey):
             relation = _relation(label, entry, words, profile, {r.id for r in relations})
             relations.append(relation)
-            properties |= _properties(relation.id, profile.rule)
+            properties |= _properties(relation, profile)
     return make_catalogue(name, types, _distinct_words(relations), properties)
 
 
@@ -292,14 +293,14 @@ def _relation(
     relation_id = _SLUG.sub("_", label.casefold()).strip("_") or "label"
     if relation_id in taken:
         relation_id = f"{relation_id}_{'_'.join(types)}"
-    words = words_for(label, entry, profile.kind, single=profile.single, stamped=profile.stamped)
+    words = words_for(label, entry, profile.kind, unit=profile.unit, single=profile.single, stamped=profile.stamped)
     return Relation(
         id=relation_id,
         label=label,
         subject_types=types,
         object_kind=profile.kind,
         object_types=profile.object_types,
-        unit=profile.unit,
+        unit=plain_unit(profile.unit)[0],
         single=profile.single,
         changes=entry is not None and entry.changes,
         clue=words.clue,
@@ -309,9 +310,11 @@ def _relation(
     )
 
 
-def _properties(relation_id: str, rule: ValueRule) -> dict[str, str]:
-    given = {"list": rule.separator, "cut": rule.cut, "none_if": rule.none_if}
-    return {f"{name}:{relation_id}": value for name, value in given.items() if value}
+def _properties(relation: Relation, profile: _Profile) -> dict[str, str]:
+    rule = profile.rule
+    unit = profile.unit if profile.unit != relation.unit else ""
+    given = {"list": rule.separator, "cut": rule.cut, "none_if": rule.none_if, "unit": unit}
+    return {f"{name}:{relation.id}": value for name, value in given.items() if value}
 
 
 def _distinct_words(relations: list[Relation]) -> list[Relation]:

@@ -126,6 +126,20 @@ def noun_for(label: str) -> str:
     return f"{rest} ({section})"
 
 
+def plain_unit(unit: str) -> tuple[str, str]:
+    """The unit that a number in a question carries, and what its noun must say instead of the rest.
+
+    >>> plain_unit("% of GDP"), plain_unit("births/1,000 population"), plain_unit("sq km")
+    (('%', 'as % of GDP'), ('', 'in births per 1,000 population'), ('sq km', ''))
+    """
+    if unit.startswith("%"):
+        rest = unit[1:].strip()
+        return "%", f"as % {rest if rest.startswith('of ') else f'of {rest}'}" if rest else ""
+    if re.search(r"[\d,]", unit):
+        return "", f"in {re.sub(r' */ *', ' per ', unit)}"
+    return unit, ""
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     clue: tuple[str, ...]
@@ -133,9 +147,12 @@ class Words:
     ask: tuple[str, ...]
 
 
-def words_for(label: str, entry: LabelEntry | None, kind: str, *, single: bool, stamped: bool) -> Words:
-    """Clue, inverse and ask forms of a label."""
+def words_for(label: str, entry: LabelEntry | None, kind: str, *, unit: str = "", single: bool, stamped: bool) -> Words:
+    """Clue, inverse and ask forms of a label whose values are written in `unit`."""
+    bare, measure = plain_unit(unit)
     noun = (entry.noun if entry else "") or noun_for(label)
+    if measure and not (entry and entry.noun and bare == "%"):
+        noun = f"{noun} {measure}"
     if stamped and (entry is None or entry.stamped) and not re.search(r"(?:19|20)\d\d", noun):
         noun = f"latest reported {noun}"
     clue: tuple[str, ...]

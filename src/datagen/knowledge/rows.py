@@ -8,7 +8,7 @@ Population: 1,340,478 (2025 est.)                 other parentheses after a lite
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.corpus_values import (
@@ -192,8 +192,18 @@ def _read_corpus_values(
     unreadable = (relation.object_kind == "text" and not is_clean_text(written)) or (
         relation.object_kind == "date" and not _YEAR.search(written)
     )
-    literal = None if unreadable else read_literal(written, relation.object_kind, relation.unit)
+    literal = None if unreadable else _read_figure(written, relation, rule)
     return None if literal is None else (_Value(literal, stated),)
+
+
+def _read_figure(written: str, relation: Relation, rule: ValueRule) -> Literal | None:
+    if rule.unit is None:
+        return read_literal(written, relation.object_kind, relation.unit)
+    literal = read_literal(written, relation.object_kind, rule.unit)
+    if literal is None or not literal.text.endswith(rule.unit):
+        return None
+    text = literal.text.removesuffix(rule.unit).strip() + ("%" if relation.unit == "%" else "")
+    return replace(literal, text=text, unit=relation.unit)
 
 
 def _read_linked(notes: PageNotes, span: Span) -> Term | None:
