@@ -19,15 +19,10 @@ from collections.abc import Iterable
 
 from datagen.knowledge.dates import MONTHS
 from datagen.language.names import NAME_PATTERN, QUOTED_PATTERN
-from datagen.language.phrases import Phrase, PhraseTable, Voice
+from datagen.language.phrases import ORDINALS, Phrase, PhraseTable, Voice
 from datagen.language.vague_dates import DATE_PATTERN
 from datagen.language.vague_numbers import number_pattern, unit_words
 
-ORDINALS = (
-    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
-    "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth",
-)  # fmt: skip
-PERSON_WORDS = ("they", "their")
 LEADS_THERE = ("There is", "I am looking for", "I am thinking of", "Consider", "Think of", "Take")
 LEADS_FIND = ("Identify the", "Name the", "Find the", "Give the name of the", "Determine the name of the")
 LEADS_FIND_ASKING = ("What is the name of the", "Can you name the", "Can you identify the")
@@ -77,7 +72,7 @@ _stop: _ASKS | _DOT
 """
 """`WHICH`..`TOPIC` carry a type word, `SUBJECT`, `POSSESSIVE`, `OTHER`, `TAIL`, `ASK`, `ASK_TAIL` the catalogue's."""
 
-NEVER = r"(?!)"
+NEVER = r"(?!)\x00"
 """A terminal without words matches nothing."""
 
 
@@ -117,7 +112,7 @@ def _terminals(table: PhraseTable) -> dict[str, tuple[int, str]]:
     back = rf"(?:[Tt]his {word}|[Tt]hat {word}|[Tt]he (?:{'|'.join(ORDINALS)}) {word}|[Tt]he {word}(?: in question)?)"
     root = rf"(?:this {word}|the first {word}|the {word} in question)"
     closing = rf"What is its name|What is it called|What is the name of {root}|What is {root} called|Who is {root}"
-    units = {unit_words(r.unit) for r in table.catalogue.relations.values() if r.unit}
+    units = {words for r in table.catalogue.relations.values() if (words := unit_words(r.unit))}
     unit = rf"{prefix_tree(units)}|(?: {QUOTED_PATTERN})?"
     return {
         "AS_OF_LEAD": (9, rf"As of {day},"),
@@ -147,7 +142,7 @@ def _terminals(table: PhraseTable) -> dict[str, tuple[int, str]]:
         "_IT": (3, "(?:it|they)(?= )"),
         "_ITS": (3, "(?:its|their)(?= )"),
         "_IS_ONE": (7, r"is (?:one|someone)(?= )"),
-        "_AND": (5, r",? and(?= )"),
+        "_AND": (5, "(?:, )?and(?= )"),
         "_COMMA": (4, ",(?= )"),
         "_ASKS": (4, r"\?"),
         "_DOT": (4, r"\."),
