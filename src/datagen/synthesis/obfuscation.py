@@ -14,12 +14,13 @@ clue idle, is undone, so the facts to be recovered never change, only the anchor
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal as OneOf
 
 from datagen.knowledge.certificate import certify
-from datagen.knowledge.evaluator import clue_sizes, contains
+from datagen.knowledge.evaluator import clue_sizes, contains, is_unique
 from datagen.knowledge.formula import (
     Clue,
     ClueAddress,
@@ -27,6 +28,7 @@ from datagen.knowledge.formula import (
     EntityRef,
     IsA,
     Match,
+    Query,
     Within,
     replace_clue,
     walk_clues,
@@ -41,8 +43,6 @@ from datagen.synthesis.settings import Workbench
 
 MAX_EDITS = 4
 """Per question; more would make every clue vague and the text long."""
-TRIES = 3
-"""Vaguer forms tried per clue, the widest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ def _edit(
 ) -> tuple[Proven, Obfuscation] | None:
     node = node_at(proven.query.root, address[:-1])
     old = node.clues[address[-1]]
-    for vaguer in _vaguer(bench, old, hidden, rng):
-        if not contains(bench.graph, node.type, vaguer.clue, old):
+    for vaguer in _vaguer(bench, proven, address, hidden, rng):
+        edited = _with(proven.query, address, vaguer.clue)
+        if not contains(bench.graph, node.type, vaguer.clue, old) or not is_unique(bench.graph, edited):
             continue
-        edited = replace(proven.query, root=replace_clue(proven.query.root, address, vaguer.clue))
         proof = certify(bench.graph, edited)
         candidate = Proven(edited, proof, proven.key)
         if proof.unique and proof.answer_set == (proven.key,) and not idle_clues(candidate):
@@ -89,24 +89,37 @@ def _edit(
     return None
 
 
-def _vaguer(bench: Workbench, clue: Clue, hidden: frozenset[str], rng: random.Random) -> Iterator[Vaguer]:
-    """Vaguer forms of a clue, the widest first, at most `TRIES`."""
+def _with(query: Query, address: ClueAddress, clue: Clue) -> Query:
+    return replace(query, root=replace_clue(query.root, address, clue))
+
+
+def _vaguer(
+    bench: Workbench, proven: Proven, address: ClueAddress, hidden: frozenset[str], rng: random.Random
+) -> Iterator[Vaguer]:
+    """Vaguer forms of the clue at `address`, in the order in which they are to be tried."""
+    clue = node_at(proven.query.root, address[:-1]).clues[address[-1]]
     if isinstance(clue, Edge):
         yield from _folded(bench, clue)
     elif isinstance(clue, Match) and isinstance(clue.value, EntityRef):
         yield from _described(bench, clue, clue.value, hidden, rng)
     elif isinstance(clue, Match | Within):
-        yield from _widened(clue)
+        yield from _widened(bench, proven.query, address, clue, rng)
 
 
-def _widened(clue: Match | Within) -> Iterator[Vaguer]:
+def _widened(
+    bench: Workbench, query: Query, address: ClueAddress, clue: Match | Within, rng: random.Random
+) -> Iterator[Vaguer]:
+    """One of the wider bands that leave the answer alone, found by bisection: who fits a band fits every wider one."""
     value = _literal_of(clue)
     if value is None or value.kind == "text":
         return
-    wider = [b for b in bands(value) if (b.low, b.high) != (value.low, value.high)]
-    for band in list(reversed(wider))[:TRIES]:
-        new = Within(clue.relation, value.kind, band.low, band.high, value.unit, clue.as_of)
-        yield Vaguer("date" if value.kind == "date" else "number", new, value.text or format_literal(value), band.words)
+    wider = [band for band in bands(value) if (band.low, band.high) != (value.low, value.high)]
+    new = [Within(clue.relation, value.kind, b.low, b.high, value.unit, clue.as_of) for b in wider]
+    fitting = bisect_left(new, True, key=lambda c: not is_unique(bench.graph, _with(query, address, c)))
+    if fitting:
+        chosen = rng.randrange(fitting // 2, fitting)
+        kind: OneOf["date", "number"] = "date" if value.kind == "date" else "number"
+        yield Vaguer(kind, new[chosen], value.text, wider[chosen].words)
 
 
 def _literal_of(clue: Match | Within) -> Literal | None:
@@ -122,7 +135,7 @@ def _described(
     """The class of the named entity alone, then the class with one clue of its own, then with two."""
     for node in describe(bench, named.key, hidden | {named.key}, rng):
         edge = Edge(clue.relation, node, clue.inverse, clue.as_of)
-        words = ", ".join(_short(c) for c in node.clues)
+        words = ", ".join(c.type if isinstance(c, IsA) else c.relation for c in node.clues)
         singular = bench.catalogue.types[node.type].singular if node.type else "thing"
         yield Vaguer("entity", edge, named.name, f"{singular} with {words}" if words else singular)
 
@@ -135,9 +148,3 @@ def _folded(bench: Workbench, edge: Edge) -> Iterator[Vaguer]:
             child = replace(edge.child, type=clue.type, clues=rest)
             before, after = (bench.catalogue.types[t].singular for t in (edge.child.type, clue.type))
             yield Vaguer("connective", replace(edge, child=child), f"{before} that is a {after}", after)
-
-
-def _short(clue: Clue) -> str:
-    if isinstance(clue, IsA):
-        return clue.type
-    return clue.relation
