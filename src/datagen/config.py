@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from datagen.errors import ConfigError
 from datagen.records.ids import content_id
+from datagen.records.shipped import shipped_file
 
 DIGEST_VERSION = 1
 
@@ -225,7 +226,9 @@ class DatagenConfig(Section):
 
 
 def load_config(path: str | Path, overlays: Iterable[str] = ()) -> DatagenConfig:
-    """Read a TOML file and lay `section.key=value` overlays over it."""
+    """Read a TOML file, or a shipped preset by its name, and lay `section.key=value` overlays over it."""
+    if str(path).isidentifier() and not Path(path).exists():
+        path = shipped_file(f"presets/{path}.toml")
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as exc:
@@ -240,6 +243,15 @@ def parse_config(text: str, name: str, overlays: Iterable[str] = ()) -> DatagenC
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{name} is not TOML: {exc}.") from exc
+    return _validated(raw, name, overlays)
+
+
+def overlay_config(config: DatagenConfig, overlays: Iterable[str]) -> DatagenConfig:
+    """The config with `section.key=value` laid over it."""
+    return _validated(config.model_dump(mode="json"), "the overlaid config", overlays)
+
+
+def _validated(raw: dict[str, Any], name: str, overlays: Iterable[str]) -> DatagenConfig:
     for overlay in overlays:
         _overlay(raw, overlay)
     try:

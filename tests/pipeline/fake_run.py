@@ -14,7 +14,7 @@ from datagen.config import DatagenConfig, RunSection
 from datagen.records.ids import content_id, rng_for
 from datagen.records.schema import TABLES
 from datagen.runs.directory import Run, attempt, open_run, start_run
-from datagen.runs.settlement import Settlement, carry_out
+from datagen.runs.settlement import Settlement, Unwatched, carry_out
 from datagen.runs.shards import Outcome, wave_of, write_shard
 from datagen.runs.tables import assemble
 from datagen.runs.workers import Block, ShardReport, process_pool, serial
@@ -69,10 +69,10 @@ def carry_out_fake(run: Run) -> Settlement:
     settlement = Settlement(run.config.run.target, Repeats())
     with attempt(run, "test"):
         if run.config.run.workers == 1:
-            carry_out(run, settlement, pool=serial, work=run_fake_shard)
+            carry_out(run, settlement, pool=serial, work=run_fake_shard, watch=Unwatched())
         else:
             with process_pool(run.config.run.workers) as pool:
-                carry_out(run, settlement, pool=pool, work=run_fake_shard)
+                carry_out(run, settlement, pool=pool, work=run_fake_shard, watch=Unwatched())
         assemble(run, settlement)
     return settlement
 

@@ -30,22 +30,24 @@ class Run:
 
 def start_run(config: DatagenConfig, snapshot: str) -> Run:
     """Write the resolved config into a new run directory; a used one is refused."""
-    directory = config.run.directory
-    url = storage.join(directory, CONFIG_NAME)
-    if storage.exists(url):
+    refuse_used(config.run.directory)
+    run = Run(config.run.directory, config, snapshot)
+    _save(run)
+    return run
+
+
+def refuse_used(directory: str) -> None:
+    """Raise where a run was started before."""
+    if storage.exists(storage.join(directory, CONFIG_NAME)):
         raise RunDirectoryError(f"{directory} already holds a run. {_ways_out(directory)}")
-    record = {
-        "config": config.model_dump(mode="json"),
-        "digest": config.digest,
-        "digest_version": DIGEST_VERSION,
-        "snapshot": snapshot,
-    }
-    storage.write_json(url, record)
-    return Run(directory, config, snapshot)
 
 
 def open_run(directory: str, overlay: Callable[[DatagenConfig], DatagenConfig] | None = None) -> Run:
-    """Open a run with its saved config. `overlay` may change what is not identity, such as the number of workers."""
+    """Open a run with its saved config.
+
+    `overlay` may change what is not identity, such as the number of workers or where the snapshot lies now; the changed
+    config is saved, because workers read it from the directory.
+    """
     url = storage.join(directory, CONFIG_NAME)
     if not storage.exists(url):
         raise RunDirectoryError(f"{directory} holds no run. Start one with `datagen run CONFIG --run-dir {directory}`.")
@@ -59,12 +61,20 @@ def open_run(directory: str, overlay: Callable[[DatagenConfig], DatagenConfig] |
         saved = DatagenConfig.model_validate(record["config"])
     config = saved if overlay is None else overlay(saved)
     _refuse_changes(directory, changed_keys(saved, config))
-    return Run(directory, config, record["snapshot"])
+    run = Run(directory, config, record["snapshot"])
+    if config != saved:
+        _save(run)
+    return run
 
 
-def resume_run(config: DatagenConfig) -> Run:
-    """Open the run of `config.run.directory` under this config; refused when the config would change rows."""
-    return open_run(config.run.directory, lambda _: config)
+def _save(run: Run) -> None:
+    record = {
+        "config": run.config.model_dump(mode="json"),
+        "digest": run.config.digest,
+        "digest_version": DIGEST_VERSION,
+        "snapshot": run.snapshot,
+    }
+    storage.write_json(storage.join(run.directory, CONFIG_NAME), record)
 
 
 def _refuse_changes(directory: str, changed: Sequence[str]) -> None:

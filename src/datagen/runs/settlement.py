@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from datagen.runs.directory import Run
 from datagen.runs.shards import Row, Wave, missing_blocks, read_outcomes, save_wave, saved_waves
-from datagen.runs.workers import Block, Pool, ShardReport, Work
+from datagen.runs.workers import Pool, ShardReport, Work
 
 SETTLED_COLUMNS = [
     "recipe",
@@ -87,40 +87,34 @@ class Settlement:
 class Watch(Protocol):
     """Who wants to know how a run goes: a progress bar, a flow's artifacts, nobody."""
 
-    def wave_started(self, wave: Wave, settlement: Settlement, blocks: Sequence[Block]) -> None: ...
+    def standing(self, settlement: Settlement) -> None:
+        """Called before the first wave and after every wave; what it shows is exact."""
+        ...
 
-    def shard_finished(self, report: ShardReport) -> None: ...
-
-    def wave_settled(self, wave: Wave, settlement: Settlement) -> None: ...
+    def shard_finished(self, report: ShardReport) -> None:
+        """Called in between; duplicates and surplus are not taken off yet."""
+        ...
 
 
 class Unwatched:
-    def wave_started(self, wave: Wave, settlement: Settlement, blocks: Sequence[Block]) -> None: ...
+    """Nobody."""
+
+    def standing(self, settlement: Settlement) -> None: ...
 
     def shard_finished(self, report: ShardReport) -> None: ...
 
-    def wave_settled(self, wave: Wave, settlement: Settlement) -> None: ...
 
-
-def carry_out(
-    run: Run,
-    settlement: Settlement,
-    *,
-    pool: Pool,
-    work: Work,
-    watch: Watch = Unwatched(),  # noqa: B008
-) -> None:
+def carry_out(run: Run, settlement: Settlement, *, pool: Pool, work: Work, watch: Watch) -> None:
     """Make waves until the target is met or given up; what is on disk already is settled without being made again."""
     saved = saved_waves(run)
+    watch.standing(settlement)
     for index in itertools.count():
         wave = saved[index] if index < len(saved) else settlement.next_wave(run, index)
         if wave is None:
             return
         if index >= len(saved):
             save_wave(run, wave)
-        blocks = missing_blocks(run, wave)
-        watch.wave_started(wave, settlement, blocks)
-        for report in pool(work, run.directory, blocks):
+        for report in pool(work, run.directory, missing_blocks(run, wave)):
             watch.shard_finished(report)
         settlement.take(run, wave)
-        watch.wave_settled(wave, settlement)
+        watch.standing(settlement)

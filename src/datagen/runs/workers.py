@@ -60,7 +60,7 @@ def serial(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[Shar
 def process_pool(workers: int) -> Iterator[Pool]:
     """A pool whose processes live until the block ends, so that each loads its heavy resources once."""
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
     try:
 
         def run(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[ShardReport]:
@@ -79,7 +79,7 @@ def process_pool(workers: int) -> Iterator[Pool]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         return

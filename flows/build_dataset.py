@@ -1,0 +1,69 @@
+"""A snapshot into a release of certified questions: `python -m flows.local build_dataset CONFIG`.
+
+One task is one shard. A run that was begun before is continued, so a flow that failed may simply be run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import as_completed
+from prefect.tasks import Task
+
+from datagen import pipeline
+from datagen.errors import DatagenError
+from datagen.runs.workers import Block, ShardReport, Work
+from flows.requests import RunRequest
+from flows.running import run_from_command_line, task_runner
+from flows.watching import ProgressArtifact, publish_card, publish_report
+
+
+def is_worth_retrying(_task: Task[..., ShardReport], _run: TaskRun, state: State[ShardReport]) -> bool:
+    """A worker that died is; a refusal of ours says what to change, and the same again would not."""
+    return not isinstance(state.result(raise_on_failure=False), DatagenError)
+
+
+# Shards on disk are the record of what is done; a second one in Prefect's cache could only disagree with it.
+@task(
+    task_run_name="shard-{first}-{stop}",
+    retries=2,
+    retry_delay_seconds=[2, 30],
+    retry_condition_fn=is_worth_retrying,
+    cache_policy=NO_CACHE,
+)
+def make_shard(directory: str, first: int, stop: int) -> ShardReport:
+    return pipeline.run_shard(directory, first, stop)
+
+
+def submit_shards(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[ShardReport]:
+    """`runs.workers.Pool` over the flow's task runner."""
+    shard = cast("Task[[str, int, int], ShardReport]", work)
+    futures = [shard.submit(directory, block.first, block.stop) for block in blocks]
+    for future in as_completed(futures):
+        yield future.result()
+
+
+@flow(name="make-questions")
+def make_questions(directory: str) -> None:
+    """All waves of one run; the task runner comes from the run's config."""
+    pipeline.carry_on(directory, pool=submit_shards, work=make_shard, watch=ProgressArtifact())
+
+
+@flow(name="build-dataset")
+def build_dataset(request: RunRequest) -> str:
+    """Make questions until the target is met, then write the release; returns its folder."""
+    config = request.load()
+    run = pipeline.start_or_continue(config)
+    make_questions.with_options(task_runner=task_runner(config.run))(run.directory)
+    publish_report(pipeline.report(run.directory))
+    release = pipeline.release(run)
+    publish_card(release)
+    return str(release)
+
+
+if __name__ == "__main__":
+    run_from_command_line(build_dataset)

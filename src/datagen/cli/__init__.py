@@ -1,0 +1,52 @@
+"""The command line: `datagen VERB`. Data goes to stdout, everything else to stderr; `--json` for machines.
+
+    datagen snapshot build OUT SOURCE...     pages -> frozen corpus with index and facts
+    datagen search DIR "..."                 the two tools, for people
+    datagen check CONFIG                     is everything there? Makes nothing
+    datagen preview CONFIG                   a few candidates of each recipe, with the funnel
+    datagen run CONFIG                       snapshot -> questions -> release
+    datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
+
+Exit codes: 0 done, 1 failed, 2 usage or config, 3 target not reached. Commands import what they need when they run, so
+that `datagen --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from datagen.cli import corpus, making, reading, world
+from datagen.cli.console import fail
+from datagen.errors import DatagenError
+
+app = typer.Typer(
+    name="datagen",
+    help="Search-dependent questions that carry their proof: pages to facts, facts to questions, questions to a release.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(corpus.snapshot_app, name="snapshot")
+app.add_typer(world.world_app, name="world")
+app.add_typer(reading.schemas_app, name="schemas")
+app.command()(corpus.search)
+app.command()(corpus.visit)
+app.command()(making.check)
+app.command()(making.preview)
+app.command()(making.run)
+app.command()(making.resume)
+app.command()(reading.report)
+
+
+def main() -> None:
+    """The console script: a fault that a user can mend is one sentence, never a traceback."""
+    try:
+        app()
+    except DatagenError as exc:
+        sys.exit(fail(exc, exc.exit_code))
+    except ImportError as exc:
+        if exc.name is not None:
+            raise  # a broken installation or a fault of ours; an optional part that is missing has no name, only advice
+        sys.exit(fail(exc, 1))

@@ -1,0 +1,125 @@
+"""What a run leaves: a report for people, and the release for readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datagen import storage
+from datagen.dataset.card import ReleaseMeta
+from datagen.dataset.release import RELEASE_KIND, RELEASE_VERSION, write_release
+from datagen.dataset.statistics import FunnelRow, funnel
+from datagen.errors import TargetNotReachedError
+from datagen.runs.directory import Run
+from datagen.runs.shards import Row
+from datagen.runs.tables import read_run_manifest
+from datagen.verification.funnel import standard_gates
+from datagen.web.snapshot import Snapshot
+
+SAMPLES = 3
+GATE_ORDER = (*(gate.name for gate in standard_gates()), "duplicates", "target")
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run in figures."""
+
+    directory: str
+    target: Mapping[str, int]
+    accepted: Mapping[str, int]
+    candidates: Mapping[str, int]
+    funnel: tuple[FunnelRow, ...]
+    samples: tuple[Row, ...]
+    """Light rows: id, recipe, question, answer."""
+    release: str | None = None
+    seconds: float | None = None
+    """Time it took, where it was measured."""
+
+    @property
+    def short(self) -> dict[str, int]:
+        """Recipe -> questions missing."""
+        missing = {recipe: wanted - self.accepted.get(recipe, 0) for recipe, wanted in self.target.items()}
+        return {recipe: count for recipe, count in missing.items() if count > 0}
+
+    def raise_if_short(self) -> None:
+        if self.short:
+            listed = ", ".join(f"{count:,} {recipe}" for recipe, count in self.short.items())
+            raise TargetNotReachedError(
+                f"{self.directory} ended {listed} short of its target. `datagen report {self.directory}` shows which gate "
+                "stops most; more pages, looser gates, or a higher run.max_candidates_per_question would help."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report(directory: str, release: str | None = None) -> RunReport:
+    """The report of a finished run, read from its tables."""
+    manifest = read_run_manifest(directory)
+    columns = ["id", "recipe", "question", "answer"]
+    accepted = storage.read_parquet(storage.join(directory, "questions.parquet"), columns).to_pylist()
+    rejects = storage.read_parquet(storage.join(directory, "rejects.parquet"), ["recipe", "gate", "reason"]).to_pylist()
+    return RunReport(
+        directory=directory,
+        target=manifest.fields["target"],
+        accepted=manifest.fields["accepted"],
+        candidates=manifest.fields["candidates"],
+        funnel=tuple(funnel(accepted, rejects, GATE_ORDER)),
+        samples=tuple(_choose_samples(accepted)),
+        release=release,
+    )
+
+
+def _choose_samples(rows: Sequence[Row]) -> list[Row]:
+    """One from the middle of every recipe, then more of the first recipes: equal runs show equal samples."""
+    by_recipe: dict[str, list[Row]] = {}
+    for row in rows:
+        by_recipe.setdefault(row["recipe"], []).append(row)
+    places = [(place, recipe) for place in (2, 3, 4) for recipe in sorted(by_recipe)]
+    return [by_recipe[recipe][len(by_recipe[recipe]) // place] for place, recipe in places][: min(SAMPLES, len(rows))]
+
+
+def release(run: Run) -> Path:
+    """Write the release of a finished run; one that is there already, of the same rows, is kept."""
+    folder = Path(run.config.release.directory)
+    read_run_manifest(run.directory)
+    if (folder / storage.MANIFEST_NAME).exists():
+        fields = storage.read_manifest(folder, kind=RELEASE_KIND, version=RELEASE_VERSION).fields
+        if (fields["config"], fields["snapshot"]) == (run.config.digest, run.snapshot):
+            return folder
+    tables = [storage.read_parquet(storage.join(run.directory, f"{name}.parquet")) for name in ("questions", "rejects")]
+    return write_release(tables[0], tables[1], folder, _meta(run), gate_order=GATE_ORDER).folder
+
+
+def _meta(run: Run) -> ReleaseMeta:
+    config, described = run.config, run.config.release
+    snapshot = Snapshot.open(Path(config.web.snapshot))
+    manifest = snapshot.manifest
+    names = ", ".join(Path(path).name for path in config.gates.benchmarks)
+    return ReleaseMeta(
+        pretty_name=described.name,
+        source=described.source,
+        licence=described.licence,
+        licence_note=described.licence_note,
+        snapshot=run.snapshot,
+        config_digest=config.digest,
+        seed=config.run.seed,
+        code=f"datagen {version('datagen')}",
+        cast=config.cast.kind,
+        fictional=described.fictional,
+        contamination=f"Screened against {names}." if names else "No benchmark file was given, so none was screened.",
+        known_faults=described.known_faults,
+        languages=described.languages,
+        load_path=described.directory,
+        config=config.model_dump(mode="json"),
+        snapshot_manifest={
+            "digest": manifest.digest,
+            "extractor": manifest.extractor,
+            "pages": manifest.pages,
+            "skipped": dict(manifest.skipped),
+            "sources": [{"name": s.name, "kind": s.kind, "pages": s.pages} for s in manifest.sources],
+        },
+    )
