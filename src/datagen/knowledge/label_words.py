@@ -21,7 +21,10 @@ from typing import Any
 
 from datagen.errors import ConfigError
 
-LABELS_PATH = Path(__file__).resolve().parents[3] / "data" / "labels.toml"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = _PACKAGE / "data" / "labels.toml"
+LABELS_PATH = _INSTALLED if _INSTALLED.exists() else _PACKAGE.parents[1] / "data" / "labels.toml"
+"""Inside an installed package, else beside `src/`."""
 _QUALIFIERS = frozenset(
     {"male", "female", "total", "urban", "rural", "average", "mean", "median", "maximum", "minimum"}
 )

@@ -77,14 +77,17 @@ class Reader:
             page.source_kind,
             tuple(notes.facts),
             tuple(notes.closures),
-            _entity(subject),
+            _entity(subject, notes),
             tuple(dict.fromkeys((link.url, link.anchor) for link in page.links)),
             dict(sorted(notes.skipped.items())),
         )
 
 
-def _entity(subject: Subject | None) -> Entity | None:
+def _entity(subject: Subject | None, notes: PageNotes) -> Entity | None:
     if subject is None or subject.name is None:
+        return None
+    # A page of no known type that states nothing about itself is an index or a notice, not an entity.
+    if subject.type is None and not any(fact.subject == subject.key for fact in notes.facts):
         return None
     return Entity(subject.key, subject.name, subject.type, subject.aliases)
 

@@ -87,13 +87,14 @@ def clean_title(title: str) -> tuple[str, ...]:
 
 def find_subject(page: Page, types: TypeNames, catalogue: Catalogue) -> Subject | None:
     """The entity that rows without a subject and pronouns speak of; None where the page does not say."""
-    own_page = page.about_url in (None, page.url) or page.source_kind in PROFILE_KINDS
-    if page.about_url is None and (page.source_kind not in PROFILE_KINDS | {"other"}):
+    about_itself = page.about_url in (None, page.url)
+    if about_itself and page.source_kind not in PROFILE_KINDS | {"other"}:
         return None
     key = page.about_url or page.url
     kind = types.find(page.entity_type) or types.find_in_url(key)
-    if page.about_url in (None, page.url) and kind is None and page.entity_type is not None:
+    if about_itself and kind is None and page.entity_type is not None:
         return None
+    own_page = about_itself or page.source_kind in PROFILE_KINDS
     titles = clean_title(page.title) if own_page else ()
     anchors = tuple(dict.fromkeys(link.anchor for link in page.links if link.url == key))
     names = tuple(dict.fromkeys((*titles, *anchors)))
