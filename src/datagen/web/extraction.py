@@ -18,14 +18,14 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from datagen.records.ids import content_id, sha256_hex
 from datagen.records.page import Page
 from datagen.web.decoding import decode, is_binary
 from datagen.web.jsonld import json_ld_lines, read_json_ld
 from datagen.web.linked import LinkedText, LinkedTextBuilder, place_links
-from datagen.web.markup import Structure, take_structure
+from datagen.web.markup import RecordLists, Structure, heading_before, take_structure
 from datagen.web.metadata import Metadata, iso_date, read_metadata, type_from_address
 from datagen.web.prose import Mode, extractor_version, read_plain_text, read_prose
 from datagen.web.rows import Line, Row, drop_repeats
@@ -33,7 +33,10 @@ from datagen.web.sources.raw import MAX_PAGE_BYTES, RawPage, Redirect, SkippedRe
 
 _REFRESH = re.compile(r"^\s*0\s*[;,]\s*url\s*=\s*['\"]?([^'\"]+)", re.IGNORECASE)
 _LIST_SHARE = 0.5
-"""A page is a list when more than half of its characters are list entries or records."""
+"""A page is a list when more than half of its characters are entries of lists."""
+_LIST_PHRASE = re.compile(r"\b(?:complete list of|list below|listed (?:here|below)|following list)\b", re.IGNORECASE)
+_INTRODUCTION = 3
+"""Paragraphs at the top among which a list is introduced."""
 _KIND_LABELS = frozenset({"type", "kind", "instance of"})
 _MAX_TITLE_CHARS = 300
 
@@ -82,15 +85,16 @@ def _read_html(raw: RawPage, html: str, mode: Mode) -> Page | Redirect | Skipped
         return Redirect(raw.url, target)
     found = read_json_ld(tree)
     metadata = read_metadata(tree, found, raw.url)
-    is_list = metadata.is_list or (metadata.kind in {None, "table"} and _list_share(tree) > _LIST_SHARE)
-    structure = take_structure(tree, base, is_list_page=is_list)
+    by_shape = _says_list(tree) or _list_share(tree) > _LIST_SHARE
+    records: RecordLists = "all" if metadata.is_list else "bare" if by_shape else "none"
+    structure = take_structure(tree, base, records=records)
     lines = drop_repeats(structure.lines + json_ld_lines(found, raw.url))
-    prose = read_prose(tree.html or "", base, mode)
+    prose = read_prose(tree, base, mode)
     if not prose and not lines:
         return SkippedRecord("no_text", raw.url)
     metadata = _complete(metadata, structure, lines, raw)
     if metadata.kind is None:
-        metadata = replace(metadata, kind=_kind_by_shape(structure, prose, is_list=is_list))
+        metadata = replace(metadata, kind=_kind_by_shape(structure, prose, is_list=metadata.is_list or by_shape))
     return _compose(raw, mode, metadata, prose, lines)
 
 
@@ -115,13 +119,21 @@ def _list_share(tree: LexborHTMLParser) -> float:
     return entries / total if total > 0 else 0.0
 
 
-def _is_entry(item: object) -> bool:
-    above = getattr(item, "parent", None)
+def _says_list(tree: LexborHTMLParser) -> bool:
+    """Whether a paragraph introduces what follows as a list."""
+    return any(_LIST_PHRASE.search(paragraph.text(deep=True)) for paragraph in tree.css("p")[:_INTRODUCTION])
+
+
+def _is_entry(item: LexborNode) -> bool:
+    """A linked item of a list that has no heading of its own, outside navigation and values."""
+    above = item.parent
+    if above is not None and heading_before(above) is not None:
+        return False
     while above is not None:
         if above.tag in {"nav", "footer", "aside", "td", "dd"}:
             return False
         above = above.parent
-    return getattr(item, "css_first", lambda _: None)("a[href]") is not None
+    return item.css_first("a[href]") is not None
 
 
 def _kind_by_shape(structure: Structure, prose: LinkedText, *, is_list: bool) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -56,6 +57,10 @@ _SIDE_HEADINGS = frozenset(
 _MAX_ITEM_CHARS = 160
 
 
+RecordLists = Literal["none", "bare", "all"]
+"""Which lists name other entities, one per item: none, those without a heading of their own, or all."""
+
+
 @dataclass(slots=True)
 class Structure:
     """What was found: `lines` in document order, and the captions of key-value tables, which may say the kind."""
@@ -68,7 +73,7 @@ class Structure:
     """How many of these came from lists rather than tables."""
 
 
-def take_structure(tree: LexborHTMLParser, base: str, *, is_list_page: bool) -> Structure:
+def take_structure(tree: LexborHTMLParser, base: str, *, records: RecordLists) -> Structure:
     """Read every structured node of the body and remove it from `tree`."""
     found = Structure()
     body = tree.body
@@ -79,7 +84,7 @@ def take_structure(tree: LexborHTMLParser, base: str, *, is_list_page: bool) -> 
     for node in body.css("table, dl, ul, ol, p, h2, h3, h4, h5, h6"):
         if _inside(node, taken_ids):
             continue
-        lines, used = _read_node(node, base, found, is_list_page=is_list_page)
+        lines, used = _read_node(node, base, found, records=records)
         found.lines += lines
         taken += used
         taken_ids.update(part.mem_id for part in used)
@@ -93,7 +98,7 @@ def take_structure(tree: LexborHTMLParser, base: str, *, is_list_page: bool) -> 
 
 
 def _read_node(
-    node: LexborNode, base: str, found: Structure, *, is_list_page: bool
+    node: LexborNode, base: str, found: Structure, *, records: RecordLists
 ) -> tuple[list[Line], list[LexborNode]]:
     tag = node.tag
     lines: list[Line] = []
@@ -113,7 +118,7 @@ def _read_node(
     elif tag == "dl":
         lines = list(_read_definitions(node, base))
     else:
-        lines = _read_list(node, base, is_list_page=is_list_page)
+        lines = _read_list(node, base, records=records)
         found.items += sum(isinstance(line, Record) for line in lines)
     return (lines, [node]) if lines else ([], [])
 
@@ -254,14 +259,14 @@ def _definition(label: str, values: list[LinkedText]) -> Iterator[Line]:
         yield row
 
 
-def _read_list(node: LexborNode, base: str, *, is_list_page: bool) -> list[Line]:
+def _read_list(node: LexborNode, base: str, *, records: RecordLists) -> list[Line]:
     items = [item for item in node.iter() if item.tag == "li"]
     texts = [text for text in (read_inline(item, base) for item in items) if text]
     if not texts or any(len(text.text) > _MAX_ITEM_CHARS or reads_as_prose(text.text) for text in texts):
         return []
-    if is_list_page:
+    heading = heading_before(node)
+    if records == "all" or (records == "bare" and heading is None):
         return [_read_item(text) for text in texts]
-    heading = _heading_before(node)
     section = clean_label(plain(heading)) if heading is not None else ""
     if not section or section.casefold() in _SIDE_HEADINGS:
         return []
@@ -280,7 +285,7 @@ def _read_item(text: LinkedText) -> Record:
     return Record(text.cut(0, end), (("Note", remark),) if remark else ())
 
 
-def _heading_before(node: LexborNode) -> LexborNode | None:
+def heading_before(node: LexborNode) -> LexborNode | None:
     sibling = node.prev
     while sibling is not None and not sibling.is_element_node:
         sibling = sibling.prev

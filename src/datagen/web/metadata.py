@@ -193,7 +193,7 @@ def read_metadata(tree: LexborHTMLParser, found: JsonLd, url: str) -> Metadata:
         canonical=canonical,
         about_url=about,
         entity_type=type_word(found.entity),
-        is_list=kind == "list" or (kind is None and bool(found.items or _LIST_TITLE.search(title))),
+        is_list=kind == "list" or bool(found.items) or any(map(_LIST_TITLE.search, (title, _head_title(tree)))),
     )
 
 
@@ -221,10 +221,13 @@ def _title(tree: LexborHTMLParser, found: JsonLd, meta: dict[str, str]) -> str:
     for value in (meta.get("og:title"), found.document.get("headline"), found.document.get("name")):
         if isinstance(value, str) and value.strip():
             return " ".join(value.split())
+    return _head_title(tree) or (plain(headings[0]) if headings else "")
+
+
+def _head_title(tree: LexborHTMLParser) -> str:
     node = tree.css_first("head > title") or tree.css_first("title")
-    if node is not None and (text := plain(node)):
-        return _TITLE_TAIL.sub("", text) or text
-    return plain(headings[0]) if headings else ""
+    text = plain(node) if node is not None else ""
+    return _TITLE_TAIL.sub("", text) or text
 
 
 def _published(tree: LexborHTMLParser, found: JsonLd, meta: dict[str, str]) -> str | None:

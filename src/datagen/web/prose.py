@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from datagen.web.inline import BOILERPLATE, plain
 from datagen.web.linked import LinkedText, LinkedTextBuilder
 from datagen.web.sources.raw import clean_url
 
@@ -25,6 +26,8 @@ EXTRACTORS: dict[Mode, str] = {"trafilatura": "trafilatura", "fast": "resilipars
 # A page whose facts stand in tables keeps little prose, and its one sentence must not be taken for a failed extraction:
 # below MIN_EXTRACTED_SIZE trafilatura falls back to dumping every text of the page, navigation included, without links.
 _MIN_EXTRACTED_SIZE = "1"
+_SHORT_PAGE_CHARS = 5_000
+_COMPARED_CHARS = 60
 _BLOCKS = frozenset(
     [
         "p",
@@ -86,10 +89,41 @@ def _config() -> ConfigParser:
 _CONFIG: list[ConfigParser] = []
 
 
-def read_prose(html: str, url: str, mode: Mode) -> LinkedText:
+def read_prose(tree: LexborHTMLParser, base: str, mode: Mode) -> LinkedText:
     """Blocks of the article, one per line, no blank lines."""
-    if mode == "fast":
-        return _read_fast(html, url)
+    html = tree.html or ""
+    found = _read_fast(html, base) if mode == "fast" else _read_trafilatura(html, base)
+    main = tree.css_first("main, article, [role=main]")
+    if main is not None and _lost_paragraph(main, found.text):
+        builder = LinkedTextBuilder()
+        _write_nodes(main, base, builder)
+        return builder.build()
+    return found
+
+
+def _lost_paragraph(main: LexborNode, prose: str) -> bool:
+    """Whether a short page lost a paragraph that stands in its main element.
+
+    Extractors tell content from clutter by amount and density of text, of which a page of a few sentences has too
+    little; there the page's own statement of what is its main part is the better evidence.
+    """
+    paragraphs = main.css("p")
+    if sum(len(paragraph.text(deep=True)) for paragraph in paragraphs) > _SHORT_PAGE_CHARS:
+        return False
+    starts = (plain(paragraph)[:_COMPARED_CHARS] for paragraph in paragraphs if not _inside_boilerplate(paragraph))
+    return any(start not in prose for start in starts)
+
+
+def _inside_boilerplate(node: LexborNode) -> bool:
+    above = node.parent
+    while above is not None:
+        if above.tag in BOILERPLATE or above.tag == "aside":
+            return True
+        above = above.parent
+    return False
+
+
+def _read_trafilatura(html: str, url: str) -> LinkedText:
     from trafilatura import bare_extraction
 
     if not _CONFIG:
@@ -167,7 +201,7 @@ def _write_nodes(root: LexborNode, base: str, builder: LinkedTextBuilder) -> Non
         tag = node.tag or ""
         if tag == "-text":
             builder.write(node.text_content or "")
-        elif tag[0] not in "-!":
+        elif tag[0] not in "-!" and tag not in BOILERPLATE:
             _open(tag, node.attributes.get("href"), base, builder)
             stack.append((node.first_child, tag))
 

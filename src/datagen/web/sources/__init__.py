@@ -98,8 +98,6 @@ def _kind_of(path: Path) -> str:
 
 
 def _open_synthetic(options: str) -> Source:
-    from datagen.web.synthetic.pages import SyntheticSource
-
     values = {"seed": 7, "pages": 2000}
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
@@ -108,4 +106,6 @@ def _open_synthetic(options: str) -> Source:
                 f"unknown option {option!r} of the synthetic web; write synthetic:seed=7,pages=2000 with whole numbers."
             )
         values[key.strip()] = int(value)
+    from datagen.web.synthetic.pages import SyntheticSource
+
     return cast("Source", SyntheticSource(seed=values["seed"], pages=values["pages"]))

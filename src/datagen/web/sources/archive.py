@@ -6,6 +6,7 @@ in the bytes; an archive cut off in its middle gives every record before the cut
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ from datagen.web.sources.raw import (
     RawPage,
     Redirect,
     SkippedRecord,
+    SkipReason,
     SourceRecord,
     clean_url,
     file_digest,
@@ -28,6 +30,9 @@ from datagen.web.sources.raw import (
 _GZIP_START = b"\x1f\x8b\x08"
 _PLAIN_START = b"\r\nWARC/1."
 _BLOCK = 1 << 20
+_OTHER_TYPES = (
+    WarcRecordType.warcinfo | WarcRecordType.request | WarcRecordType.metadata | WarcRecordType.revisit
+) | WarcRecordType.continuation
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -47,27 +52,29 @@ class WarcSource:
         with self.path.open("rb") as stream:
             compressed = stream.read(3) == _GZIP_START
             offset: int | None = 0
-            damaged = False
+            last, damaged, cut = 0, False, False
             while offset is not None:
                 stream.seek(offset)
                 last = offset
                 try:
+                    # Every type is asked for, because a record that was cut off in its head has none.
                     for record in ArchiveIterator(
-                        _Unclosed(stream),
-                        record_types=WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion,
-                        auto_decode="all",
-                        quirks_mode=True,
+                        _Unclosed(stream), record_types=WarcRecordType.any_type, auto_decode="all"
                     ):
-                        last = record.stream_pos
-                        yield _read_record(record)
-                        damaged = False
+                        last, damaged = record.stream_pos, False
+                        if record.record_type & _OTHER_TYPES:
+                            continue
+                        outcome = _read_record(record)
+                        yield outcome
+                        cut = isinstance(outcome, SkippedRecord) and outcome.reason == "truncated"
+                    break
                 except OSError as exc:
                     if not damaged:  # one gap, however many restarts it takes to get past it
                         yield SkippedRecord("broken_record", f"{self.name}, after byte {last}: {exc}")
                     damaged = True
                     offset = _next_start(stream, last + 1, compressed=compressed)
-                else:
-                    return
+            if compressed and not damaged and not cut and _ends_inside_member(stream, last):
+                yield SkippedRecord("truncated", f"{self.name} ends inside a record after byte {last}")
 
 
 class _Unclosed:
@@ -104,6 +111,24 @@ def _next_start(stream: BinaryIO, offset: int, *, compressed: bool) -> int | Non
     return None
 
 
+def _ends_inside_member(stream: BinaryIO, offset: int) -> bool:
+    """Whether the file stops before a gzip member is complete; too few bytes of one look like a clean end."""
+    stream.seek(offset)
+    member = zlib.decompressobj(wbits=31)
+    begun = False
+    while block := stream.read(_BLOCK):
+        while block:
+            begun = True
+            try:
+                member.decompress(block)
+            except zlib.error:
+                return False
+            block = member.unused_data
+            if member.eof:
+                member, begun = zlib.decompressobj(wbits=31), False
+    return begun
+
+
 def _read_record(record: Any) -> SourceRecord:
     address = record.headers.get("WARC-Target-URI")
     declared = record.headers.get("Content-Length")
@@ -119,10 +144,9 @@ def _read_record(record: Any) -> SourceRecord:
     if http is not None and http.status_code != 200:
         return SkippedRecord("http_status", f"{http.status_code} {url}")
     mime, charset = mime_of((http or record.headers).get("Content-Type"))
-    if mime not in PAGE_TYPES:
-        return SkippedRecord("not_html", f"{mime} {url}")
     if record.content_length > MAX_PAGE_BYTES:
-        return SkippedRecord("too_large", f"{record.content_length} bytes {url}")
+        reason: SkipReason = "too_large" if mime in PAGE_TYPES else "not_html"
+        return SkippedRecord(reason, f"{record.content_length} bytes of {mime} {url}")
     return _read_payload(record, url, mime, charset)
 
 
@@ -135,6 +159,8 @@ def _read_payload(record: Any, url: str, mime: str, charset: str | None) -> Sour
         return SkippedRecord("too_large", f"more than {MAX_PAGE_BYTES} bytes {url}")
     if not encoded and len(payload) < length:
         return SkippedRecord("truncated", f"{len(payload)} of {length} bytes {url}")
+    if mime not in PAGE_TYPES:
+        return SkippedRecord("not_html", f"{mime} {url}")
     date = record.record_date
     return RawPage(
         url=url,
