@@ -3,7 +3,7 @@
     no tree                      initialise
     not deep enough              extend, at the deepest vertex or (less often) somewhere above it
     room for another branch      extend, anywhere that leaves room for a description of the new vertex
-    vertices without a leaf clue blur, the deepest first: what a vertex means decides how many clues its parent needs
+    vertices without a leaf clue blur, the shallowest first: what it leaves open is for the vertices below to decide
     otherwise                    terminate
 
 An action that failed is tried once more in another form (another vertex, another number of claims); then growth ends
@@ -55,7 +55,7 @@ class SymbolicPlanner:
         places = [a for a in waiting if len(a) + 1 < target.depth]
         if levels(root) < target.depth and places:
             deepest = rng.random() < self._settings.deepest
-            return TreeAction("extend", places[0] if deepest else rng.choice(places))
+            return TreeAction("extend", places[-1] if deepest else rng.choice(places))
         room = target.vertices - count_vertices(root) - len(waiting)
         if places and room >= 2 and rng.random() < self._settings.branch:
             return TreeAction("extend", rng.choice(places))
@@ -65,9 +65,9 @@ class SymbolicPlanner:
         return TreeAction("terminate", reason="target met" if met else "all described")
 
     def undescribed(self, root: Node) -> list[ClueAddress]:
-        """Vertices that still need leaf clues, the deepest first."""
+        """Vertices that still need leaf clues, the shallowest first."""
         found = [a for a, node in walk_nodes(root) if not self.is_described(node)]
-        return sorted(found, key=lambda a: (-len(a), a))
+        return sorted(found, key=lambda a: (len(a), a))
 
     def is_described(self, node: Node) -> bool:
         """Whether a vertex has leaf clues, or is the one object of a described subject."""

@@ -2,12 +2,11 @@
 
     initialise    an entity becomes the answer; one related child is attached
     extend        a child vertex over a stated relation, to an entity that can itself be described
-    blur          k claims that together with the vertex's edges leave one entity, none of them idle
+    blur          k claims from the entity's own statements that leave fewer rivals, the last blur of a context none
 
-"None of them idle" is InfoSeek's rule S(c_i) not in S(c_j) and more: a claim whose candidates contain another's adds
-nothing beside it, so it would be idle. One claim or edge of a vertex is closed (see `claims`), the others exclude the
-members of that closed set; so a vertex is identified through its own clues although the web is open. `agents.symbolic.
-planner` is the other half.
+InfoSeek asks that no claim's candidates contain another's, S(c_i) not in S(c_j). The rule here is stronger: every claim
+alone excludes a rival that nothing else in the tree excludes, so no clue is idle; see `contexts` for the accounting.
+The planner (`agents.symbolic.planner`) is the other half.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ import numpy as np
 
 from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeAction
 from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook
+from datagen.agents.symbolic.contexts import Context, Contexts, Place, all_needed, is_list, node_at
 from datagen.knowledge.arrays import Ids, Mask
-from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue, walk_nodes
+from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.taxonomy import PAGELESS
 
-RESTARTS = 5
+RESTARTS = 6
 CLAIMS_TRIED = 8
-"""Claims beside the closed one that a blur looks at per restart."""
+"""Claims that a blur weighs per restart."""
 ANCHORS_TRIED = 12
 LINKS_TRIED = 8
 
@@ -37,8 +37,10 @@ LINKS_TRIED = 8
 class BrowserSettings:
     """Distributions of the browser's choices."""
 
-    pointer: float = 0.3
-    """Chance that a new child points at its parent ("the ground of ...") where that is possible."""
+    pointer: float = 0.25
+    """Chance that the first child points at its parent ("the ground of ...") where that is possible."""
+    listing: float = 0.35
+    """Chance that the first child is what a complete list is about ("clubs of [a league that ...]")."""
 
 
 class SymbolicBrowser:
@@ -51,6 +53,7 @@ class SymbolicBrowser:
         self._catalogue = graph.catalogue
         self._settings = settings or BrowserSettings()
         self._book = ClaimBook(graph)
+        self._contexts = Contexts(graph, self._book)
         self._anchors = _anchors(graph)
         self._weights = [len(ids) ** 0.5 for ids in self._anchors.values()]
 
@@ -101,143 +104,160 @@ class SymbolicBrowser:
     def _extend(
         self, tree: ResearchTree, at: ClueAddress, target: GrowthTarget, rng: random.Random
     ) -> ResearchTree | NoGrowth:
-        entity, node = self._vertex(tree, at)
-        hidden = self._hidden(tree)
-        last = len(at) + 2 >= target.depth
-        if not node.clues and rng.random() < self._settings.pointer:
-            link = self._choose(self._book.pointers(entity), entity, hidden, rng, last=last)
+        entity, node = self._contexts.entity(tree, at), node_at(tree.query.root, at)
+        hidden = frozenset(self._graph.id(key) for _, key in tree.vertices)
+        deeper = len(at) + 2 < target.depth
+        if not node.clues and self._contexts.root_of(tree, at) == at:
+            link = self._closing_link(entity, hidden, rng, deeper=deeper)
             if link is not None:
                 return self._attach(tree, at, link)
-        used = {c.relation for c in node.clues if not isinstance(c, IsA)} | ({tree.query.ask} if not at else set())
-        forward = [c for c in self._book.claims(entity) if c.other is not None and c.clue.relation not in used]
-        link = self._choose([c for c in forward if not c.pins], entity, hidden, rng, last=last)
-        if link is None and not node.clues:
-            link = self._choose(self._book.pointers(entity), entity, hidden, rng, last=last)
+        used = self._used(tree, at)
+        inner = [
+            c
+            for c in self._book.claims(entity)
+            if c.other is not None and c.clue.relation not in used and self._catalogue.relations[c.clue.relation].single
+        ]
+        link = self._choose(inner, hidden, rng, deeper=deeper, context=True)
         if link is None:
             return NoGrowth("no_link", f"{self._graph.name(entity)} has no link to an entity that can be described")
+        if not node.clues and is_list(link) and self._contexts.root_of(tree, at) == at:
+            return (
+                self._attach(tree, at, link) if self._has_list(link) else NoGrowth("no_link", "the link closes a list")
+            )
         return self._attach(tree, at, link)
 
+    def _closing_link(self, entity: int, hidden: frozenset[int], rng: random.Random, *, deeper: bool) -> Claim | None:
+        """A first edge that closes the pool of its parent, drawn by the configured chances."""
+        draw = rng.random()
+        if draw < self._settings.pointer:
+            return self._choose(self._book.pointers(entity), hidden, rng, deeper=deeper, context=False)
+        if draw < self._settings.pointer + self._settings.listing:
+            listed = [c for c in self._book.claims(entity) if is_list(c)]
+            return self._choose(listed, hidden, rng, deeper=deeper, context=False)
+        return None
+
     def _choose(
-        self, claims: Sequence[Claim], entity: int, hidden: frozenset[int], rng: random.Random, *, last: bool
+        self, claims: Sequence[Claim], hidden: frozenset[int], rng: random.Random, *, deeper: bool, context: bool
     ) -> Claim | None:
-        """A link to an entity that can be described; rare ends are likelier than places everyone links to."""
-        open_ends = [c for c in claims if c.other is not None and c.other not in hidden]
-        for _ in range(min(LINKS_TRIED, len(open_ends))):
-            weights = [1.0 / (1 + len(c.closed)) ** 0.5 if c.closed is not None else 0.5 for c in open_ends]
-            claim = rng.choices(open_ends, weights)[0]
+        """A link to an entity that can be described: in its parent's context, or by a complete list of its own."""
+        ends = [c for c in claims if c.other is not None and c.other not in hidden]
+        for claim in rng.sample(ends, min(LINKS_TRIED, len(ends))):
             other = claim.other
             assert other is not None
-            known = self._graph.type(other) is not None and self._book.is_describable(other, entity)
-            if known and (last or any(c.other is not None for c in self._book.claims(other))):
+            own = self._book.claims(other)
+            known = self._graph.type(other) is not None and sum(c.closed is None for c in own) >= 1
+            fits = known and (context or self._has_list(claim))
+            if fits and (not deeper or any(c.other is not None and c.other not in hidden for c in own)):
                 return claim
-            open_ends.remove(claim)
-            if not open_ends:
-                break
         return None
+
+    def _has_list(self, link: Claim) -> bool:
+        """Whether the link's far end is in a complete list that does not speak of the near end."""
+        assert link.other is not None
+        return any(is_list(c) and c.clue.relation != link.clue.relation for c in self._book.claims(link.other))
 
     def _attach(self, tree: ResearchTree, at: ClueAddress, link: Claim) -> ResearchTree:
         assert isinstance(link.clue, Match)
         assert link.other is not None
         child = Node(self._graph.type(link.other), ())
         edge = Edge(link.clue.relation, child, link.clue.inverse, link.clue.as_of)
-        address = (*at, len(self._vertex(tree, at)[1].clues))
+        address = (*at, len(node_at(tree.query.root, at).clues))
         root = add_clue(tree.query.root, at, edge)
-        return ResearchTree(replace(tree.query, root=root), (*tree.vertices, (address, self._graph.key(link.other))))
+        vertices = (*tree.vertices, (address, self._graph.key(link.other)))
+        return ResearchTree(replace(tree.query, root=root), vertices)
 
     # Blur ---------------------------------------------------------------------------------------------------------
 
     def _blur(self, tree: ResearchTree, at: ClueAddress, claims: int, rng: random.Random) -> ResearchTree | NoGrowth:
-        entity, _ = self._vertex(tree, at)
-        hidden = self._hidden(tree)
-        fixed = self._edges_as_claims(tree, at)
-        used = {c.clue.relation for c in fixed} | ({tree.query.ask} if not at else set())
+        entity = self._contexts.entity(tree, at)
+        hidden = frozenset(self._graph.id(key) for _, key in tree.vertices)
+        used = self._used(tree, at)
         options = [c for c in self._book.claims(entity) if c.other not in hidden and c.clue.relation not in used]
+        root = self._contexts.root_of(tree, at)
+        pool = self._contexts.pool(tree, root)
+        if pool is None and root != at:
+            return NoGrowth("no_pool", f"{self._graph.name(entity)} cannot be described before the vertex above it")
         best: list[Claim] | None = None
+        context = self._contexts.read(tree, root, pool) if pool is not None else None
         for _ in range(RESTARTS):
-            chosen = self._determine(entity, fixed, options, claims, rng)
+            chosen = self._draw(tree, at, context, options, wanted=claims, rng=rng)
             if chosen is not None and (best is None or abs(len(chosen) - claims) < abs(len(best) - claims)):
                 best = chosen
             if best is not None and len(best) == claims:
                 break
         if best is None:
-            detail = f"no claims of {self._graph.name(entity)} single it out beside {len(fixed)} edges"
-            return NoGrowth("not_determined", detail)
-        root = tree.query.root
+            return NoGrowth("not_determined", f"no claims of {self._graph.name(entity)} exclude the rivals left to it")
+        grown = tree.query.root
         for claim in best:
-            root = add_clue(root, at, claim.clue)
-        return replace(tree, query=replace(tree.query, root=root))
+            grown = add_clue(grown, at, claim.clue)
+        return replace(tree, query=replace(tree.query, root=grown))
 
-    def _determine(
-        self, entity: int, fixed: list[Claim], options: list[Claim], wanted: int, rng: random.Random
+    def _draw(
+        self,
+        tree: ResearchTree,
+        at: ClueAddress,
+        context: Context | None,
+        options: list[Claim],
+        *,
+        wanted: int,
+        rng: random.Random,
     ) -> list[Claim] | None:
-        """Claims that with the edges leave the entity alone, each needed; None where this draw fails."""
-        closed_edges = [c for c in fixed if c.closed is not None]
-        chosen: list[Claim] = []
-        if closed_edges:
-            pool = min((c.closed for c in closed_edges if c.closed is not None), key=len)
-        else:
-            closers = [c for c in options if c.closed is not None and 1 < len(c.closed) <= MAX_CLOSED]
-            if not closers:
+        """One try at claims for the vertex; opens the context with a complete list where it has no pool yet."""
+        opening: list[Claim] = []
+        if context is None:
+            lists = [c for c in options if is_list(c)]
+            if not lists:
                 return None
-            closer = rng.choice(closers)
-            assert closer.closed is not None
-            chosen, pool = [closer], closer.closed
-        if len(pool) > MAX_CLOSED or entity not in pool:
+            opening = [rng.choice(lists)]
+            assert opening[0].closed is not None
+            context = self._contexts.read(tree, at, opening[0].closed)
+        if context.place(at).entity not in context.place(at).values:
             return None
-        return self._cover(pool, fixed, chosen, _drawn(options, chosen, wanted, rng), wanted)
+        drawn = _drawn(options, opening, wanted, rng)
+        taken = self._exclude(context, context.place(at), drawn, wanted - len(opening), must_take=not opening)
+        return None if taken is None else [*opening, *taken]
 
-    def _cover(
-        self, pool: Ids, fixed: list[Claim], chosen: list[Claim], options: list[Claim], wanted: int
+    def _exclude(
+        self, context: Context, place: Place, options: list[Claim], wanted: int, *, must_take: bool
     ) -> list[Claim] | None:
-        edge_masks = [self._book.survivors(c, pool) for c in fixed]
-        left = _all_of(edge_masks, len(pool))
-        masks = [(c, self._book.survivors(c, pool)) for c in options]
-        # Few claims wanted: the sharpest first. Many: the vaguest first, so that several are needed.
-        masks.sort(key=lambda pair: int(pair[1].sum()), reverse=wanted > 2)
+        """Claims that exclude what later vertices cannot, leave something for each of them, and are all needed."""
+        later = [p for p in context.places if p.address != place.address and not _has_leaf(p.node)]
+        self_column = context.places[0].values == context.places[0].entity
+        rows = list(context.excluded)
+        alive = ~context.excluded.any(axis=0) & ~self_column
+        reachable = np.zeros(len(alive), np.bool_)
+        for p in later:
+            reachable |= p.excludable
+        scored = [(claim, self._contexts.excludes(place, claim)) for claim in options]
+        # Where something must stay for others the vaguest claims come first, else the sharpest.
+        scored.sort(key=lambda pair: int((pair[1] & alive).sum()), reverse=not (later or wanted > 2))
         taken: list[tuple[Claim, Mask]] = []
-        for claim, mask in masks:
-            if int(left.sum()) == 1:
-                break
-            if int((left & mask).sum()) < int(left.sum()):
-                taken.append((claim, mask))
-                left = left & mask
-        if int(left.sum()) != 1:
+        for claim, row in scored:
+            must = alive & ~reachable
+            useful = row & (must if must.any() else alive)
+            short = len(taken) < max(wanted, int(must_take))
+            if not useful.any() or not (must.any() or (short and later)):
+                continue
+            left = alive & ~row
+            if all((left & p.excludable).any() for p in later):
+                taken.append((claim, row))
+                alive = left
+        if (alive & ~reachable).any() or (must_take and not taken):
             return None
         for pair in list(taken):
-            others = [m for c, m in taken if c is not pair[0]]
-            if int(_all_of([*edge_masks, *others], len(pool)).sum()) == 1:
+            others = [r for c, r in taken if c is not pair[0]]
+            if len(taken) > int(must_take) and not all_needed([pair[1], *rows, *others])[0]:
                 taken.remove(pair)
-        for position, edge in enumerate(fixed):
-            others = edge_masks[:position] + edge_masks[position + 1 :] + [m for _, m in taken]
-            lone_closer = edge.closed is not None and not chosen
-            if not lone_closer and int(_all_of(others, len(pool)).sum()) == 1:
-                return None
-        found = [*chosen, *(c for c, _ in taken)]
-        return found or None
+        return [c for c, _ in taken] if all(all_needed([*rows, *(r for _, r in taken)])) else None
 
-    # The tree -----------------------------------------------------------------------------------------------------
+    def _used(self, tree: ResearchTree, at: ClueAddress) -> set[str | None]:
+        """Relations that already speak about the vertex, the asked one among them."""
+        used: set[str | None] = {c.relation for c in node_at(tree.query.root, at).clues if not isinstance(c, IsA)}
+        return used if at else used | {tree.query.ask}
 
-    def _vertex(self, tree: ResearchTree, at: ClueAddress) -> tuple[int, Node]:
-        return self._graph.id(dict(tree.vertices)[at]), dict(walk_nodes(tree.query.root))[at]
 
-    def _hidden(self, tree: ResearchTree) -> frozenset[int]:
-        return frozenset(self._graph.id(key) for _, key in tree.vertices)
-
-    def _edges_as_claims(self, tree: ResearchTree, at: ClueAddress) -> list[Claim]:
-        """The vertex's edges, each with the child's entity in its place: children are described before parents."""
-        entity, node = self._vertex(tree, at)
-        keys = dict(tree.vertices)
-        found = []
-        for index, clue in enumerate(node.clues):
-            if isinstance(clue, Edge):
-                child = self._graph.id(keys[*at, index])
-                relation = self._catalogue.relations[clue.relation]
-                found.append(
-                    self._book.pointed(entity, clue.relation, child, clue.as_of)
-                    if clue.inverse
-                    else self._book.towards(entity, relation, child, clue.as_of)
-                )
-        return found
+def _has_leaf(node: Node) -> bool:
+    return any(not isinstance(c, Edge) for c in node.clues)
 
 
 def _anchors(graph: FactGraph) -> dict[str, Ids]:
@@ -252,16 +272,9 @@ def _anchors(graph: FactGraph) -> dict[str, Ids]:
     return {kind: np.array(found, np.int32) for kind, found in sorted(by_type.items())}
 
 
-def _all_of(masks: Sequence[Mask], size: int) -> Mask:
-    left: Mask = np.ones(size, np.bool_)
-    for mask in masks:
-        left = left & mask
-    return left
-
-
-def _drawn(options: list[Claim], chosen: list[Claim], wanted: int, rng: random.Random) -> list[Claim]:
+def _drawn(options: list[Claim], opening: list[Claim], wanted: int, rng: random.Random) -> list[Claim]:
     """Some open claims, one per relation; a second closed one could make the first idle."""
-    taken = {c.clue.relation for c in chosen}
+    taken = {c.clue.relation for c in opening}
     drawn: list[Claim] = []
     for claim in rng.sample(options, len(options)):
         if claim.closed is None and claim.clue.relation not in taken:
