@@ -63,9 +63,12 @@ class Parser:
     """Reads questions over one catalogue. The grammar is built once per catalogue, and recent parses are kept."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self.table: PhraseTable
-        self._lark: Lark
+        self._catalogue = catalogue
         self.table, self._lark, self._recent = _built(_ByDigest(catalogue))
+
+    def __reduce__(self) -> tuple[type[Parser], tuple[Catalogue]]:
+        """Another process builds its own grammar; that is faster than to send one."""
+        return Parser, (self._catalogue,)
 
     def parse(self, text: str) -> Query:
         """The formula that the question states, with names but no keys; `ParseError` says where reading stopped."""
@@ -105,7 +108,8 @@ def _built(key: _ByDigest) -> tuple[PhraseTable, Lark, OrderedDict[str, Query]]:
 
 def _explain(stop: UnexpectedInput, text: str) -> str:
     position = getattr(stop, "pos_in_stream", None)
-    position = len(text) if position is None or position < 0 else position
+    ended = getattr(getattr(stop, "token", None), "type", "") == "$END"
+    position = len(text) if ended or position is None or position < 0 else position
     names = getattr(stop, "accepts", None) or getattr(stop, "allowed", None) or getattr(stop, "expected", None) or ()
     wanted = list(dict.fromkeys(_EXPECTED[name] for name in sorted(names) if name in _EXPECTED))
     expected = f" Expected {' or '.join(wanted)}." if wanted else ""

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal as OneOf
 
 from datagen.knowledge.catalogue import Catalogue, Relation
@@ -28,6 +29,10 @@ ValueKind = OneOf["name", "quoted", "date", "number", "vertex"]
 _RELATIVE = {"that", "who", "which"}
 _DETERMINERS = {"a", "an", "the", "its", "his", "her", "their", "this", "each", "every", "no", "any", "only"}
 _DATE_PREPOSITION = re.compile(r"(?: in the year| in| on)$")
+ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
+    "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth",
+)  # fmt: skip
 ANYTHING = "thing"
 """The word for a vertex without a type."""
 
@@ -43,6 +48,8 @@ class Phrase:
     tail: str
     plain: bool = False
     """Made of the label: the last resort."""
+    described: bool = False
+    """Only for a described value: "in the region {o}" becomes "in" before "a region that ..."."""
 
     @property
     def reduced(self) -> bool:
@@ -114,6 +121,8 @@ class PhraseTable:
 
     def _kind_fits(self, phrase: Phrase, shape: Shape) -> bool:
         kind = self._relation(phrase).object_kind
+        if phrase.described and shape.kind != "vertex":
+            return False
         if phrase.inverse:
             return shape.kind in {"name", "quoted", "vertex"}
         if shape.kind == "quoted":
@@ -142,11 +151,20 @@ def cut_form(relation: Relation, form: str, *, inverse: bool) -> Phrase | None:
     head, _, rest = before.partition(" ")
     if head in _RELATIVE and not rest:
         return Phrase(relation.id, inverse, "object", "", tail) if tail else None
-    if head in _RELATIVE and rest.split()[0] not in _DETERMINERS:
+    if head in _RELATIVE and rest.split()[0] not in _DETERMINERS and not rest[0].isupper():
         return Phrase(relation.id, inverse, "subject", rest, tail)
-    if head == "whose" and rest:
-        return Phrase(relation.id, inverse, "possessive", rest, tail)
+    if head == "whose":
+        return Phrase(relation.id, inverse, "possessive", rest, tail) if rest else None
     return Phrase(relation.id, inverse, "other", before, tail)
+
+
+def _for_described(phrase: Phrase, words: Iterable[str]) -> Phrase | None:
+    """The phrase without a noun that a description would repeat: "the region {o}", "the town of {o}"."""
+    for word in words:
+        for noun in (f" the {word}", f" the {word} of"):
+            if phrase.open.endswith(noun):
+                return replace(phrase, open=phrase.open.removesuffix(noun), described=True)
+    return None
 
 
 def _plain_forms(relation: Relation, label: str) -> tuple[Phrase, Phrase]:
@@ -170,7 +188,10 @@ def _type_words(catalogue: Catalogue) -> dict[str | None, str]:
     taken: set[str] = set()
     for kind in catalogue.types.values():
         word = " ".join(kind.singular.split()) or kind.id
-        word = word if word not in taken else f'{word} of the kind "{kind.id}"'
+        if word in taken:
+            word = f'{word} of the kind "{kind.id}"'
+        elif word.split()[0] in ORDINALS:  # "the second team" would be the second of the teams
+            word = f'thing of the kind "{kind.id}"'
         words[kind.id] = word
         taken.add(word)
     words[None] = ANYTHING if ANYTHING not in taken else "thing of any kind"
@@ -182,12 +203,15 @@ def build_phrases(catalogue: Catalogue) -> PhraseTable:
     by_relation: dict[tuple[str, bool], list[Phrase]] = defaultdict(list)
     by_key: dict[tuple[Voice, str, str], list[Phrase]] = defaultdict(list)
     asks: dict[str, tuple[AskPhrase, ...]] = {}
+    words = _type_words(catalogue)
     labels = [r.label for r in catalogue.relations.values()]
     for relation in catalogue.relations.values():
         forms = [cut_form(relation, form, inverse=False) for form in relation.clue]
         forms += [cut_form(relation, form, inverse=True) for form in relation.inverse]
         label = relation.label if relation.label and labels.count(relation.label) == 1 else relation.id
-        forms += _plain_forms(relation, label)
+        given = {True: relation.subject_types, False: relation.object_types}
+        shorter = [_for_described(p, [words[t] for t in given[p.inverse]]) for p in forms if p is not None]
+        forms += [*shorter, *_plain_forms(relation, label)]
         for phrase in dict.fromkeys(p for p in forms if p is not None):
             by_relation[relation.id, phrase.inverse].append(phrase)
             by_key[phrase.key].append(phrase)
@@ -197,7 +221,6 @@ def build_phrases(catalogue: Catalogue) -> PhraseTable:
     asks_by_key: dict[tuple[str, str], list[AskPhrase]] = defaultdict(list)
     for ask in (phrase for phrases in asks.values() for phrase in phrases):
         asks_by_key[ask.open, ask.tail].append(ask)
-    words = _type_words(catalogue)
     return PhraseTable(
         catalogue=catalogue,
         by_relation={k: tuple(v) for k, v in by_relation.items()},

@@ -14,9 +14,8 @@ from lark import Token, Tree
 
 from datagen.errors import ParseError
 from datagen.knowledge.formula import Clue, Constant, Edge, EntityRef, IsA, Match, Node, Query, Within
-from datagen.language.grammar import ORDINALS
 from datagen.language.names import read_name, unquoted
-from datagen.language.phrases import PhraseTable, Shape, Voice
+from datagen.language.phrases import ORDINALS, PhraseTable, Shape, Voice
 from datagen.language.vague_dates import MIN_DAY, read_date_words
 from datagen.language.vague_numbers import read_number_words
 from datagen.records.fact import Literal

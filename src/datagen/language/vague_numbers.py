@@ -66,20 +66,28 @@ _ANY_FEWER = re.compile(rf"fewer than (?P<n>{'|'.join(sorted(_ROUND_WORDS, key=l
 _ANY_DIGITS = re.compile(rf"an? (?P<n>{'|'.join(_DIGIT_WORDS)})-digit number(?: of)?(?P<u>.*)")
 
 
+_PLAIN_UNIT = re.compile(
+    rf"(?!(?:{'|'.join(_SCALES)}|and|of|as|on|in|that|who|whose)\b)[^\W\d][\w/²³°.-]*(?: [^\W\d][\w/²³°.-]*)*(?<!\.)"
+)
+
+
 def unit_words(unit: str, known: frozenset[str] | None = None) -> str:
     """What follows a number: " km", "%", and in quotes what a reader (or the lexer) might not take for a unit."""
     if not unit or unit in _MONEY:
         return ""
     if unit == "%":
         return "%"
-    plain = re.fullmatch(r"[^\W\d][\w/²³° .-]*(?<![ .])", unit) is not None and unit.split(maxsplit=1)[0] not in _SCALES
-    plain = plain and (known is None or unit in known) and unit.split(maxsplit=1)[0] not in {"and", "of", "as", "on"}
+    plain = _PLAIN_UNIT.fullmatch(unit) is not None and (known is None or unit in known)
     return f" {unit}" if plain else f" {quoted(unit)}"
 
 
 def _read_unit(words: str) -> str | None:
-    words = words.strip()
-    return unquoted(words) if words.startswith('"') else words
+    if words in {"", "%"}:
+        return words
+    bare = words.removeprefix(" ")
+    if bare.startswith('"'):
+        return unquoted(bare)
+    return bare if _PLAIN_UNIT.fullmatch(bare) else None
 
 
 def write_number(value: float, money: str = "") -> str:

@@ -42,9 +42,9 @@ class ClueWords:
 def article(word: str) -> str:
     """The indefinite article by the sound that the spelling suggests."""
     lowered = word.lower()
-    if re.match(r"(?:uni(?!n|m)|use|usu|uti|ura|eu|ewe|one\b|once|ufo)", lowered):
+    if re.match(r"(?:uni(?!n|m)|use|usu|uti|ura|eu|ewe|one\b|once|ufo)", lowered) or re.match(r"U[A-Z]", word):
         return "a"
-    if re.match(r"(?:hour|honest|honou?r|heir)", lowered) or re.match(r"[AEFHILMNORSX](?:[A-Z]|\b)", word):
+    if re.match(r"(?:hour|honest|honou?r|heir)", lowered) or re.match(r"[FHLMNRSX](?:[B-DF-HJ-NP-TV-Z]|\b)", word):
         return "an"
     return "an" if lowered[:1] in "aeiouáéíóúàèìòùäöüâêîôûå" else "a"
 
@@ -79,9 +79,10 @@ def phrases_for(table: PhraseTable, clue: Clue, sought: str | None, style: Style
         raise WordingError(f"The catalogue {table.catalogue.name!r} has no relation {clue.relation!r}.")
     shape = shape_of(clue, style)
     fitting = [p for p in table.by_relation[wanted] if table.resolve(p.key, sought, shape) == (wanted,)]
-    if shape.kind == "vertex":
-        fitting = [p for p in fitting if not re.search(r"(?:^| )(?:the|a|an)$", p.open)]
     own = [p for p in fitting if not p.plain]
+    if shape.kind == "vertex":
+        word = re.escape(table.type_words[shape.type])
+        own = [p for p in own if not re.search(rf"(?:^| )(?:a|an|the(?: {word}(?: of)?)?)$", p.open)] or own
     if not fitting:
         raise WordingError(
             f"No phrase of {clue.relation!r} can be told from another relation's; give it one of its own."

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from datagen.errors import WordingError
 from datagen.knowledge.formula import Clue, Edge, IsA, Node, Query
-from datagen.language.grammar import LEADS_FIND, LEADS_FIND_ASKING, LEADS_PERSON_ASKING, LEADS_THERE, ORDINALS
-from datagen.language.phrases import AskPhrase, Phrase, PhraseTable, Voice
+from datagen.language.grammar import LEADS_FIND, LEADS_FIND_ASKING, LEADS_PERSON_ASKING, LEADS_THERE
+from datagen.language.phrases import ORDINALS, AskPhrase, Phrase, PhraseTable, Voice
 from datagen.language.wording import (
     MAIN,
     RELATIVE,
@@ -157,7 +157,7 @@ class Writer:
         """One sentence: "Which stadium was opened in 1925?", "Name the stadium that ..."."""
         self._introduce(self.root)
         draw = self.rng.random()
-        if draw < 0.45:
+        if draw < 0.45 and not self.style.plain:
             said = self._main_only(self.root)
             if said is not None:
                 return f"Which {self.root.word} {said}?"
@@ -211,7 +211,9 @@ class Writer:
         if phrase.tail.startswith(("'", "’")) or len(phrase.tail.split()) > 1 or len(self.query.root.clues) > 3:
             return None
         self._introduce(self.root)
-        return self._asked(phrase, f"the {self.root.word}", self._relatives(self.root, 9, 0))
+        # "When was the painter born to whom ..." would mislead; a clue with "that" or "whose" may stand behind the verb.
+        voices = MAIN if phrase.tail else RELATIVE
+        return self._asked(phrase, f"the {self.root.word}", self._relatives(self.root, 9, 0, first=voices))
 
     # --- sentences about a topic ----------------------------------------------------------------------------------
 
@@ -286,7 +288,7 @@ class Writer:
     def _one(self, vertex: Vertex, clue: Clue, *, it: bool) -> str:
         """The clause "It is one in which the club plays", for phrases that only follow a noun."""
         back = "It" if it else self._back(vertex)
-        said = self._relative(vertex, clue, 0, first=True, last=True)
+        said = self._relative(vertex, clue, 0, first=RELATIVE, last=True)
         assert said is not None
         pronoun = "someone" if vertex.person else "one"
         return f"{back[0].upper()}{back[1:]} is {pronoun} {self._with_pronoun(vertex, said, None)}"
@@ -326,17 +328,23 @@ class Writer:
             return new
         return f"{new} {self._relatives(child, 9 if self.short else self.rng.choice((1, 2, 2)), depth + 1)}"
 
-    def _relative(self, vertex: Vertex, clue: Clue, depth: int, *, first: bool, last: bool) -> ClueWords | None:
-        phrase = None if isinstance(clue, IsA) else self._pick(vertex, clue, RELATIVE, first=first)
+    def _relative(
+        self, vertex: Vertex, clue: Clue, depth: int, *, first: tuple[Voice, ...], last: bool
+    ) -> ClueWords | None:
+        """One relative clause; `first` are the voices that may begin the list, empty further on."""
+        phrase = None
+        if not isinstance(clue, IsA):
+            voices = first if first and self._pick(vertex, clue, first) else RELATIVE
+            phrase = self._pick(vertex, clue, voices, first=bool(first))
         return None if phrase is None and not isinstance(clue, IsA) else self._said(clue, phrase, depth, last=last)
 
-    def _relatives(self, vertex: Vertex, limit: int, depth: int) -> str:
+    def _relatives(self, vertex: Vertex, limit: int, depth: int, *, first: tuple[Voice, ...] = RELATIVE) -> str:
         """Relative clauses: "that was opened in 1925, has 4,000 seats and whose architect is an ..."; empty when there is nothing."""
         clues = self._take(vertex, limit)
         said: list[str] = []
         before: Voice | None = None
         while clues:
-            words = self._relative(vertex, clues[0], depth, first=not said, last=len(clues) == 1)
+            words = self._relative(vertex, clues[0], depth, first=() if said else first, last=len(clues) == 1)
             if words is None:
                 break
             clues.pop(0)
