@@ -39,14 +39,14 @@ def small_catalogue() -> Catalogue:
             prose=("{s} are coached by {o}", "{s} appointed {o} as head coach", "{s}'s head coach is {o}"),
             clue=("coached by {o}",),
         ),
-        Relation("founded", "Founded", ("organisation",), "date", prose=("{s} was founded on {o}", "{s} was founded in {o}")),
+        Relation("founded", "Founded", ("organisation",), "date", prose=("{s} was founded on {o}", "{s} was founded in {o}", "{s} was formed in {o}")),
         Relation("born", "Born", ("person",), "date", prose=("{s} was born on {o}",)),
         Relation("capacity", "Capacity", ("stadium",), "number", prose=("{s} holds {o} spectators",)),
         Relation("motto", "Motto", ("club",), "text", prose=("{s}'s motto is {o}",)),
         Relation("plays_in", "League", ("club",), "entity", ("league",), clue=("that play in {o}",)),
         Relation(
             "language", "Official languages", ("country",), "entity", ("language",), single=False,
-            prose=("the official languages of {s} are {o}", "{s} recognises {o}"),
+            prose=("the official languages of {s} are {o}", "{s} recognises {o}", "{o} are spoken in {s}"),
         ),
     ]  # fmt: skip
     return make_catalogue("small", types, relations)
@@ -252,6 +252,14 @@ def test_an_enumeration_gives_one_fact_per_item() -> None:
         "The official languages of Ruria are [Velt] and [Ostran].", url=RURIA, title="Ruria", entity_type="country"
     )
     assert triples(reading) == [(RURIA, "language", VELT), (RURIA, "language", OSTRAN)]
+    fields = {"url": RURIA, "title": "Ruria", "entity_type": "country"}
+    reading = read("Ruria recognises [Velt], Low Speech and [Ostran].", **fields)
+    assert [t[2] for t in triples(reading)] == [VELT, "entity:language/Low Speech", OSTRAN]
+    assert [t[2] for t in triples(read("[Velt] and [Ostran] are spoken in Ruria.", **fields))] == [VELT, OSTRAN]
+
+
+def test_a_form_for_years_reads_days_too() -> None:
+    assert triples(read("Harlan Rovers was formed on 3 March 1901.")) == [(ROVERS, "founded", "3 March 1901")]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +270,7 @@ def test_an_enumeration_gives_one_fact_per_item() -> None:
         ("On 3 March 2025, Harlan Rovers appointed [Alba Trenn] as head coach.", ("2025-03-03", "2025-03-03")),
         ("Harlan Rovers appointed [Alba Trenn] as head coach on 3 March 2025.", ("2025-03-03", "2025-03-03")),
         ("Harlan Rovers are coached by [Alba Trenn] since 3 March 2025.", ("2025-03-03", "2025-05-01")),
+        ("They are coached by [Alba Trenn] (since 3 March 2025).", ("2025-03-03", "2025-05-01")),
         ("Since 2024, Harlan Rovers are coached by [Alba Trenn].", ("2024-12-31", "2025-05-01")),
         ("From 2019 until 2023, Harlan Rovers are coached by [Alba Trenn].", ("2019-12-31", "2022-12-31")),
     ],

@@ -33,6 +33,7 @@ _LEAD_WORDS = re.compile(r"(?:Today|Currently|At present|Nowadays|Officially|Now
 _NAME = re.compile(
     r"(?:[^\W\d_a-z][\w.’'&-]*|\d+)(?: (?:[^\W\d_a-z][\w.’'&-]*|\d+|of|the|de|la|le|du|von|van|al|el|di|da|on|in))*"
 )
+_SEPARATOR = re.compile(r", and |, | and ")
 _STOP = '.!?"”’'
 
 
@@ -130,7 +131,7 @@ def _find_clause(notes: PageNotes, sentence: Span, before: Span | None, hit: int
     end = sentence[1]
     while end > hit and text[end - 1] in _STOP:
         end -= 1
-    return _Clause(sentence, tuple(reversed(starts)), end, stated, _subject_in_view(notes, before))
+    return _Clause(sentence, tuple(starts), end, stated, _subject_in_view(notes, before))
 
 
 def _subject_in_view(notes: PageNotes, before: Span | None) -> bool:
@@ -147,21 +148,16 @@ def _match(notes: PageNotes, clause: _Clause, middle: Span, form: Form) -> _Stat
         if form.before and not _begins(text, start, form.before):
             continue
         left = (start + len(form.before), middle[0])
-        right = _right_ends(notes, clause, middle[1], form)
-        spans = ((left, end) for end in right)
-        for left_span, (right_end, rest) in spans:
-            tail = _read_rest(notes, clause, rest)
-            if tail is None:
-                continue
-            right_span = (middle[1], right_end)
-            subject_span, object_span = (left_span, right_span) if form.subject_first else (right_span, left_span)
+        for right_end, rest in _right_ends(notes, clause, middle[1], form):
+            right = (middle[1], right_end)
+            subject_span, object_span = (left, right) if form.subject_first else (right, left)
             subject = _subject(notes, clause, subject_span, form)
-            value = _value(notes, clause, object_span, form.relation) if subject else None
-            if subject and value is not None and _fits(notes, form.relation, subject, value):
-                more = _more_values(notes, clause, rest) if form.subject_first else ()
-                if more and form.relation.single:
-                    return None
-                return _Statement(subject, form.relation, (value, *more), tail.stated or clause.stated)
+            if subject is None or not notes.catalogue.applies(form.relation, subject.type):
+                continue
+            tail = _read_rest(notes, clause, rest)
+            values = _values(notes, clause, object_span, form.relation) if tail else ()
+            if tail and values:
+                return _Statement(subject, form.relation, values, tail.stated or clause.stated)
     return None
 
 
@@ -172,21 +168,16 @@ def _begins(text: str, start: int, words: str) -> bool:
     )
 
 
-def _fits(notes: PageNotes, relation: Relation, subject: Term, value: Term | Literal) -> bool:
-    if not notes.catalogue.applies(relation, subject.type):
-        return False
-    return not isinstance(value, Term) or notes.fits(relation, value.type)
-
-
 def _right_ends(notes: PageNotes, clause: _Clause, start: int, form: Form) -> Iterator[tuple[int, int]]:
     """Where the right slot may end, and where the sentence goes on after the form's last words."""
     text = notes.page.text
-    for first in (start, start + 4 if text.startswith("the ", start) else start):
-        link = notes.link_at.get(first)
-        if link is not None:
-            if text.startswith(form.after, link.end):
-                yield link.end, link.end + len(form.after)
-            return
+    if form.relation.single or not form.subject_first:
+        for first in (start, start + 4 if text.startswith("the ", start) else start):
+            link = notes.link_at.get(first)
+            if link is not None:
+                if text.startswith(form.after, link.end):
+                    yield link.end, link.end + len(form.after)
+                return
     if form.after:
         found = text.find(form.after, start, clause.end)
         if found != -1:
@@ -228,23 +219,21 @@ def _read_rest(notes: PageNotes, clause: _Clause, start: int) -> _Tail | None:
         return _Tail(stated)
     match = _TAIL_CLAUSE.match(text, start, clause.end)
     # "at Hill End and Low Field": a second name, not a second clause.
-    if match is None or _NAME.fullmatch(text, match.end(), clause.end):
-        return None if notes.link_at.get(match.end() if match else -1) is None else _Tail(stated)
+    if (
+        match is None
+        or _NAME.fullmatch(text, match.end(), clause.end)
+        or _ends_with_link(notes, match.end(), clause.end)
+    ):
+        return None
     return _Tail(stated)
 
 
-def _more_values(notes: PageNotes, clause: _Clause, start: int) -> tuple[Term, ...]:
-    """Further linked items of an enumeration (`A, B and C`) that runs to the end of the clause or a date phrase."""
-    text = notes.page.text
-    items: list[Term] = []
-    while start < clause.end:
-        step = next((len(s) for s in (", and ", ", ", " and ") if text.startswith(s, start)), 0)
-        link = notes.link_at.get(start + step) if step else None
-        if link is None:
-            return tuple(items) if _TAIL_DATE.match(text, start, clause.end) else ()
-        items.append(notes.linked(link))
-        start = link.end
-    return tuple(items)
+def _ends_with_link(notes: PageNotes, start: int, end: int) -> bool:
+    link = notes.link_at.get(start)
+    if link is None:
+        return False
+    match = _TAIL_DATE.match(notes.page.text, link.end, end)
+    return (match.end() if match else link.end) >= end
 
 
 def _subject(notes: PageNotes, clause: _Clause, span: Span, form: Form) -> Term | None:
@@ -270,7 +259,22 @@ def _entity(notes: PageNotes, clause: _Clause, span: Span, wanted: tuple[str, ..
     return Term(name_key(wanted[0], name), name, wanted[0])
 
 
-def _value(notes: PageNotes, clause: _Clause, span: Span, relation: Relation) -> Term | Literal | None:
-    if relation.object_kind == "entity":
-        return _entity(notes, clause, span, relation.object_types)
-    return read_literal(notes.page.text[span[0] : span[1]], relation.object_kind, relation.unit)
+def _values(notes: PageNotes, clause: _Clause, span: Span, relation: Relation) -> tuple[Term | Literal, ...]:
+    """The objects that a slot names, all of them of types that fit; none if one cannot be read."""
+    if relation.object_kind != "entity":
+        literal = read_literal(notes.page.text[span[0] : span[1]], relation.object_kind, relation.unit)
+        return (literal,) if literal is not None else ()
+    spans = [span] if relation.single else list(_enumerated(notes, span))
+    terms = [_entity(notes, clause, item, relation.object_types) for item in spans]
+    known = [term for term in terms if term is not None and notes.fits(relation, term.type)]
+    return tuple(known) if len(known) == len(spans) else ()
+
+
+def _enumerated(notes: PageNotes, span: Span) -> Iterator[Span]:
+    """The items of `A, B and C`; separators inside a link's anchor do not count."""
+    start, end = span
+    for match in _SEPARATOR.finditer(notes.page.text, start, end):
+        if not any(link.start < match.end() and match.start() < link.end for link in notes.page.links):
+            yield start, match.start()
+            start = match.end()
+    yield start, end

@@ -43,13 +43,20 @@ def compile_form(relation: Relation, template: str) -> Form:
 def compile_forms(catalogue: Catalogue) -> tuple[Form, ...]:
     forms: list[Form] = []
     for relation in catalogue.relations.values():
-        for template in relation.prose:
+        for template in dict.fromkeys(t for form in relation.prose for t in _with_prepositions(relation, form)):
             form = compile_form(relation, template)
             forms.append(form)
             for ending in ("'s ", "’s "):
                 if form.middle.startswith(ending):
                     forms.append(replace(form, middle=form.middle[len(ending) - 1 :], possessive=True))
     return tuple(forms)
+
+
+def _with_prepositions(relation: Relation, template: str) -> tuple[str, ...]:
+    """A form that says "in {o}" of a year says "on {o}" of a day."""
+    if relation.object_kind != "date":
+        return (template,)
+    return template, template.replace(" in {o}", " on {o}"), template.replace(" on {o}", " in {o}")
 
 
 def build_automaton(forms: tuple[Form, ...]) -> ahocorasick.Automaton:
