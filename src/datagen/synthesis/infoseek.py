@@ -80,11 +80,11 @@ def _grow(
     for _ in range(max_steps):
         action = bench.planner.plan(tree, target, last, rng)
         if action.kind == "terminate":
-            if tree is None:
-                return Stop("grow", last.reason if last else "no_anchor", last.detail if last else action.reason)
-            return tree, action.reason
+            return (tree, action.reason) if tree is not None else Stop("grow", "no_anchor", action.reason)
         outcome = bench.browser.act(action, tree, target, rng)
         if isinstance(outcome, NoGrowth):
+            if tree is None:
+                return Stop("grow", outcome.reason, outcome.detail)
             last = outcome
         else:
             tree, last = outcome, None
