@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.errors import ParseError
+from datagen.errors import ParseError, WordingError
 from datagen.knowledge.evaluator import evaluate
 from datagen.knowledge.formula import Edge, Node, Query
 from datagen.knowledge.graph import FactGraph
@@ -66,7 +66,10 @@ def tell(bench: Workbench, proven: Proven, chance: float, rng: random.Random) ->
 
 def put_into_words(bench: Workbench, query: Query, rng: random.Random) -> str | Stop:
     """The question's text; it means the query, because it was read back."""
-    text = bench.verbaliser.write(query, rng)
+    try:
+        text = bench.verbaliser.write(query, rng)
+    except WordingError as exc:
+        return Stop("verbalise", "no_words", str(exc))
     try:
         meaning = bench.parser.parse(text)
     except ParseError as exc:
