@@ -135,11 +135,16 @@ def _find_clause(notes: PageNotes, sentence: Span, before: Span | None, hit: int
 
 
 def _subject_in_view(notes: PageNotes, before: Span | None) -> bool:
-    """A sentence that opened with another entity makes the next pronoun unclear."""
-    if notes.subject is None or notes.page.source_kind in ("list", "table"):
+    """A sentence that opens with another entity and leaves out the page's own makes the next pronoun unclear."""
+    subject = notes.subject
+    if subject is None or notes.page.source_kind in ("list", "table"):
         return False
     link = notes.link_at.get(before[0]) if before else None
-    return link is None or link.url == notes.subject.key
+    if before is None or link is None or link.url == subject.key:
+        return True
+    spoken = notes.page.text[before[0] : before[1]]
+    named = (*subject.names, *(word for word in subject.pronouns if word.startswith("the ")))
+    return any(word in spoken for word in named)
 
 
 def _match(notes: PageNotes, clause: _Clause, middle: Span, form: Form) -> _Statement | None:
