@@ -39,6 +39,7 @@ _INTRODUCTION = 3
 """Paragraphs at the top among which a list is introduced."""
 _KIND_LABELS = frozenset({"type", "kind", "instance of"})
 _MAX_TITLE_CHARS = 300
+Lines = list[tuple[Line, LinkedText]]
 
 
 def extract(raw: RawPage, mode: Mode = "trafilatura") -> Page | Redirect | SkippedRecord:
@@ -94,7 +95,7 @@ def _read_html(raw: RawPage, html: str, mode: Mode) -> Page | Redirect | Skipped
         return SkippedRecord("no_text", raw.url)
     metadata = _complete(metadata, structure, lines, raw)
     if metadata.kind is None:
-        metadata = replace(metadata, kind=_kind_by_shape(structure, prose, is_list=metadata.is_list or by_shape))
+        metadata = replace(metadata, kind=_kind_by_shape(structure, lines, prose, is_list=metadata.is_list or by_shape))
     return _compose(raw, mode, metadata, prose, lines)
 
 
@@ -136,22 +137,24 @@ def _is_entry(item: LexborNode) -> bool:
     return item.css_first("a[href]") is not None
 
 
-def _kind_by_shape(structure: Structure, prose: LinkedText, *, is_list: bool) -> str:
+def _kind_by_shape(structure: Structure, lines: Lines, prose: LinkedText, *, is_list: bool) -> str:
     if is_list:
         return "list"
-    rows = sum(len(line.line().text) for line in structure.lines if not isinstance(line, Row))
+    rows = sum(len(text.text) for line, text in lines if not isinstance(line, Row))
     if structure.records > structure.items and rows > len(prose.text):
         return "table"
     return "other"
 
 
-def _complete(metadata: Metadata, structure: Structure, lines: list[Line], raw: RawPage) -> Metadata:
+def _complete(metadata: Metadata, structure: Structure, lines: Lines, raw: RawPage) -> Metadata:
     """Fill what the head of the page left open from its rows, its address and its transport, in this order."""
     word = metadata.entity_type
     if word is None:
         # Of a box's headings, the one that is not the page's name says what the thing is.
         captions = [c for c in structure.captions if c.casefold() != metadata.title.casefold() and len(c) <= 40]
-        stated = [line.value.text for line in lines if isinstance(line, Row) and line.label.casefold() in _KIND_LABELS]
+        stated = [
+            line.value.text for line, _ in lines if isinstance(line, Row) and line.label.casefold() in _KIND_LABELS
+        ]
         word = next(iter(captions + [text for text in stated if len(text) <= 40]), None)
     published = metadata.published_at or (iso_date(raw.published_at) if raw.published_at else None)
     published = published or (iso_date(raw.last_modified) if raw.last_modified else None)
@@ -168,13 +171,13 @@ def _name_from_address(url: str) -> str:
     return parts.path.strip("/").rpartition("/")[2].replace("-", " ").replace("_", " ") or parts.netloc
 
 
-def _compose(raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, lines: list[Line]) -> Page:
+def _compose(raw: RawPage, mode: Mode, metadata: Metadata, prose: LinkedText, lines: Lines) -> Page:
     builder = LinkedTextBuilder()
     # Prose is never empty, so the first blank line of a page is always the one before its rows.
     builder.append(prose or LinkedText(metadata.title or raw.url))
-    for number, line in enumerate(lines):
+    for number, (_, line) in enumerate(lines):
         builder.separate("\n" if number else "\n\n")
-        builder.append(line.line())
+        builder.append(line)
     text = builder.build()
     sha256 = sha256_hex(raw.payload)
     return Page(

@@ -55,6 +55,7 @@ _SIDE_HEADINGS = frozenset(
     ]
 )
 _MAX_ITEM_CHARS = 160
+_CONTAINERS = frozenset({"article", "main", "section", "body"})
 
 
 RecordLists = Literal["none", "bare", "all"]
@@ -225,18 +226,17 @@ def _drop_empty_headings(headings: list[LexborNode]) -> None:
     """A heading with nothing left below it, before the next heading of its rank, would be a line that says nothing."""
     for heading in reversed(headings):
         following = heading.next
-        while following is not None and not following.is_element_node:
-            if following.is_text_node and (following.text_content or "").strip():
-                break
-            following = following.next
+        while following is not None and _is_blank(following):
+            blank, following = following, following.next
+            blank.decompose()  # what was taken out leaves line breaks behind, which would be walked for every heading
         rank = _HEADINGS[heading.tag or ""]
-        nothing = (
-            following is None
-            and heading.parent is not None
-            and heading.parent.tag in {"article", "main", "section", "body"}
-        )
+        nothing = following is None and heading.parent is not None and heading.parent.tag in _CONTAINERS
         if nothing or (following is not None and _HEADINGS.get(following.tag or "", 9) <= rank):
             heading.decompose()
+
+
+def _is_blank(node: LexborNode) -> bool:
+    return node.is_comment_node or (node.is_text_node and not (node.text_content or "").strip())
 
 
 # -- definition lists and lists ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from configparser import ConfigParser
 from copy import deepcopy
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -72,21 +73,20 @@ logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
 logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
 
+@cache
 def extractor_version(mode: Mode) -> str:
     """Changes whenever the same bytes may give another text."""
     library = EXTRACTORS[mode]
     return f"1/{mode}/{library}-{version(library)}/selectolax-{version('selectolax')}"
 
 
+@cache
 def _config() -> ConfigParser:
     from trafilatura.settings import DEFAULT_CONFIG
 
     config = deepcopy(DEFAULT_CONFIG)
     config["DEFAULT"]["MIN_EXTRACTED_SIZE"] = _MIN_EXTRACTED_SIZE
     return config
-
-
-_CONFIG: list[ConfigParser] = []
 
 
 def read_prose(tree: LexborHTMLParser, base: str, mode: Mode) -> LinkedText:
@@ -126,9 +126,7 @@ def _inside_boilerplate(node: LexborNode) -> bool:
 def _read_trafilatura(html: str, url: str) -> LinkedText:
     from trafilatura import bare_extraction
 
-    if not _CONFIG:
-        _CONFIG.append(_config())
-    document: Any = bare_extraction(html, url=url, include_links=True, include_comments=True, config=_CONFIG[0])
+    document: Any = bare_extraction(html, url=url, include_links=True, include_comments=True, config=_config())
     if document is None:
         return LinkedText("")
     builder = LinkedTextBuilder()

@@ -28,10 +28,9 @@ class Row:
     value: LinkedText
 
     def line(self) -> LinkedText:
-        builder = LinkedTextBuilder()
-        builder.write_exactly(f"{self.label}: ")
-        builder.append(self.value)
-        return builder.build()
+        shift = len(self.label) + 2
+        links = tuple((start + shift, end + shift, url) for start, end, url in self.value.links)
+        return LinkedText(f"{self.label}: {self.value.text}", links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +81,22 @@ def make_row(label: str, value: LinkedText) -> Row | None:
     return Row(label, value)
 
 
-def drop_repeats(lines: list[Line]) -> list[Line]:
-    """Keep the first of equal lines. Lines are equal by words (without case) and by where their links lead, so entities
-    of the same name stay apart; a line without links repeats one with the same words that has them.
+def drop_repeats(lines: list[Line]) -> list[tuple[Line, LinkedText]]:
+    """The first of equal lines, each with its text. Lines are equal by words (without case) and by where their links
+    lead, so entities of the same name stay apart; a line without links repeats one with the same words that has them.
     """
     rendered = [line.line() for line in lines]
-    linked = {text.text.casefold() for text in rendered if text.links}
+    words = [text.text.casefold() for text in rendered]
+    linked = {word for word, text in zip(words, rendered, strict=True) if text.links}
     described = {_subject_key(line) for line in lines if isinstance(line, Record) and line.cells}
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    kept: list[Line] = []
-    for line, text in zip(lines, rendered, strict=True):
-        words = text.text.casefold()
-        key = (words, tuple(url for _, _, url in text.links))
+    kept: list[tuple[Line, LinkedText]] = []
+    for line, text, word in zip(lines, rendered, words, strict=True):
         if isinstance(line, Record) and not line.cells and _subject_key(line) in described:
             continue
-        if key not in seen and (text.links or words not in linked):
-            kept.append(line)
+        key = (word, tuple(url for _, _, url in text.links))
+        if key not in seen and (text.links or word not in linked):
+            kept.append((line, text))
         seen.add(key)
     return kept
 
