@@ -13,9 +13,11 @@ Clues deeper in the tree describe other entities; what they surface is a step of
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from enum import StrEnum
 
+from datagen.errors import WordingError
 from datagen.knowledge.formula import Query
 from datagen.records.ids import rng_for
 from datagen.records.question import Verdict
@@ -54,7 +56,12 @@ def clue_texts(draft: Draft, context: GateContext) -> list[str]:
     if len(root.clues) < 2:
         return []
     rng = rng_for("clue words", draft.candidate)
-    return [context.verbaliser.write(Query(replace(root, clues=(clue,))), rng) for clue in root.clues]
+    texts = []
+    for clue in root.clues:
+        # A clue that has no words of its own is said by another one (a class folded into its noun).
+        with contextlib.suppress(WordingError):
+            texts.append(context.verbaliser.write(Query(replace(root, clues=(clue,))), rng))
+    return texts
 
 
 def answer_readable(draft: Draft, hit: Hit) -> bool:
