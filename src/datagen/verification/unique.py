@@ -42,7 +42,7 @@ class Unique:
             return failed(self.name, UniqueReason.OPEN, "entities that no page mentions could match as well")
         if proof.rivals > 0:
             return failed(self.name, UniqueReason.RIVALS, f"{proof.rivals} more entities could match")
-        if draft.query.ask is None and draft.answer.key != proof.answer_set[0]:
+        if draft.query.ask is None and draft.answer.type == "entity" and draft.answer.key != proof.answer_set[0]:
             return failed(self.name, UniqueReason.OTHER_ANSWER, f"the proof is about {proof.answer_set[0]}")
         wanted = max(2, context.settings.min_identifying_clues)
         if len(proof.minimal_subset) < wanted:
