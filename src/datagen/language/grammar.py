@@ -35,7 +35,7 @@ start: lead body* close?
 which: WHICH gaps _ASKS
      | WHICH _COMMA rel _COMMA gaps _ASKS -> which_aside
 find: FIND rels? _stop
-there: THERE rels? _DOT
+there: THERE rels? _DOT | THERE rels _SEMICOLON CLOSE
 ask: AS_OF_LEAD? ASK THE ASK_TAIL? rels? _ASKS
 
 body: AS_OF_LEAD? (main | main_heavy) _DOT
@@ -111,12 +111,12 @@ def _terminals(table: PhraseTable) -> dict[str, tuple[int, str]]:
     day = rf"\d{{1,2}} (?:{'|'.join(MONTHS)}) (?:\d{{4}}|the year \d{{1,3}})"
     back = rf"(?:[Tt]his {word}|[Tt]hat {word}|[Tt]he (?:{'|'.join(ORDINALS)}) {word}|[Tt]he {word}(?: in question)?)"
     root = rf"(?:this {word}|the first {word}|the {word} in question)"
-    closing = rf"What is its name|What is it called|What is the name of {root}|What is {root} called|Who is {root}"
+    closing = rf"[Ww]hat is (?:its name|it called|the name of {root}|{root} called)|[Ww]ho is {root}"
     units = {words for r in table.catalogue.relations.values() if (words := unit_words(r.unit))}
     unit = rf"{prefix_tree(units)}|(?: {QUOTED_PATTERN})?"
     return {
         "AS_OF_LEAD": (9, rf"As of {day},"),
-        "CLOSE": (9, rf"(?:{closing}|Which {word} is (?:it|this))\?|(?:Name|Identify) {root}\."),
+        "CLOSE": (9, rf"(?:{closing}|[Ww]hich {word} is (?:it|this))\?|(?:Name|Identify) {root}\."),
         "FIND": (9, rf"(?:{'|'.join((*LEADS_FIND, *LEADS_FIND_ASKING, *LEADS_PERSON_ASKING))}) {word}(?!['’])"),
         "THERE": (7, rf"(?:{'|'.join(LEADS_THERE)}) an? {word}"),
         "WHICH": (6, rf"Which {word}"),
@@ -131,7 +131,7 @@ def _terminals(table: PhraseTable) -> dict[str, tuple[int, str]]:
         "SUBJECT": (6, prefix_tree(_openings(table, "subject"))),
         "POSSESSIVE": (6, prefix_tree(_openings(table, "possessive"))),
         "OTHER": (6, prefix_tree(_openings(table, "other"))),
-        "IS_A": (7, rf"is an? {word}(?=,|\.|\?| and )"),
+        "IS_A": (7, rf"is an? {word}(?=[,.;?]| and )"),
         "DATE": (4, DATE_PATTERN),
         "NUMBER": (3, number_pattern(unit)),
         "A_NEW": (2, rf"(?:an?|another|a (?:{'|'.join(ORDINALS[1:])})) {word}"),
@@ -144,6 +144,7 @@ def _terminals(table: PhraseTable) -> dict[str, tuple[int, str]]:
         "_IS_ONE": (7, r"is (?:one|someone)(?= )"),
         "_AND": (5, "(?:, )?and(?= )"),
         "_COMMA": (4, ",(?= )"),
+        "_SEMICOLON": (4, ";"),
         "_ASKS": (4, r"\?"),
         "_DOT": (4, r"\."),
     }

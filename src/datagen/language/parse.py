@@ -53,6 +53,7 @@ _EXPECTED = {
     "_COMMA": "a comma",
     "_DOT": "a full stop",
     "_ASKS": "a question mark",
+    "_SEMICOLON": "a semicolon",
     "WHICH": '"Which" and a class',
     "FIND": '"Name the" and a class',
     "THERE": '"There is a" and a class',

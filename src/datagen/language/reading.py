@@ -78,7 +78,10 @@ class _Reading:
     def _which(self, parts: list) -> None:  # type: ignore[type-arg]
         root = self._lead(parts[0])
         for part in parts[1:]:
-            self._clues(part, root)
+            if isinstance(part, Tree):
+                self._clues(part, root)
+            else:
+                self._close([part])
 
     _which_aside = _find = _there = _which
 
@@ -120,10 +123,11 @@ class _Reading:
         self._clues(parts[1], self.topic)
 
     def _close(self, parts: list) -> None:  # type: ignore[type-arg]
-        if parts[0].startswith(("What is its", "What is it ", "Who is it?")):
-            self._must_be_root(self.topic, parts[0])
+        closing = parts[0][0].upper() + parts[0][1:]
+        if closing.startswith(("What is its", "What is it ")):
+            self._must_be_root(self.topic, closing)
             return
-        words = re.sub(r"^(?:What|Who) is (?:the name of )?|^(?:Which|Name|Identify) |(?: called)?[?.]$", "", parts[0])
+        words = re.sub(r"^(?:What|Who) is (?:the name of )?|^(?:Which|Name|Identify) |(?: called)?[?.]$", "", closing)
         words = re.sub(r" is (?:it|this)$", "", words)
         found = self._find_back(words) if words.startswith(("this ", "the ")) else self._only(words)
         self._must_be_root(found, words)

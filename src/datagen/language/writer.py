@@ -161,6 +161,12 @@ class Writer:
             said = self._main_only(self.root)
             if said is not None:
                 return f"Which {self.root.word} {said}?"
+        if 0.45 <= draw < 0.6:
+            self.newest = False
+            there = f"{self.rng.choice(LEADS_THERE[:3])} {article(self.root.word)} {self.root.word}"
+            said = self._relatives(self.root, 9, 0)
+            closing = self._close(clear=not self.newest and self.totals[self.root.word] == 1, imperative=False)
+            return f"{there} {said}; {closing[0].lower()}{closing[1:]}"
         lead, stop = self._find()
         return f"{lead} {self.root.word} {self._relatives(self.root, 9, 0)}{stop}"
 
@@ -178,12 +184,13 @@ class Writer:
         head = f"{lead} {self.root.word}" if imperative else f"{lead} {article(self.root.word)} {self.root.word}"
         return f"{head} {said}".rstrip() + stop
 
-    def _close(self, *, clear: bool) -> str:
+    def _close(self, *, clear: bool, imperative: bool = True) -> str:
         word, back = self.root.word, self._sought()
         options = [f"What is the name of {back}?", f"What is {back} called?"]
         if self.root.person:
             options = [f"Who is {back}?", f"Who is {back}?", f"What is the name of {back}?"]
-        options.append(f"{self.rng.choice(('Name', 'Identify'))} {back}.")
+        if imperative:
+            options.append(f"{self.rng.choice(('Name', 'Identify'))} {back}.")
         if self.totals[word] == 1:
             options.append(f"Which {word} is this?")
         if clear and not self.root.person:
