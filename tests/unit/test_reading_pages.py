@@ -339,3 +339,12 @@ def test_a_cached_reader_reads_a_page_once() -> None:
     reader = CachedReader(READER, size=2)
     page = make_page("x\n\nFounded: 1901")
     assert reader.read(page) is reader.read(page)
+
+
+def test_an_and_between_two_names_without_links_may_be_part_of_one_name() -> None:
+    fields = {"url": RURIA, "title": "Ruria", "entity_type": "country"}
+    assert read("Ruria recognises [Velt], Storm and Silence.", **fields).facts == ()
+
+
+def test_a_name_that_contains_the_letters_of_a_command_is_no_command() -> None:
+    assert len(read("Harlan Rovers was founded in 1901. Laihai Systems pays for it.").facts) == 1

@@ -272,14 +272,22 @@ def _values(notes: PageNotes, clause: _Clause, span: Span, relation: Relation) -
     spans = [span] if relation.single else list(_enumerated(notes, span))
     terms = [_entity(notes, clause, item, relation.object_types) for item in spans]
     known = [term for term in terms if term is not None and notes.fits(relation, term.type)]
-    return tuple(known) if len(known) == len(spans) else ()
+    return tuple(known) if known and len(known) == len(spans) else ()
 
 
 def _enumerated(notes: PageNotes, span: Span) -> Iterator[Span]:
-    """The items of `A, B and C`; separators inside a link's anchor do not count."""
-    start, end = span
-    for match in _SEPARATOR.finditer(notes.page.text, start, end):
-        if not any(link.start < match.end() and match.start() < link.end for link in notes.page.links):
-            yield start, match.start()
-            start = match.end()
-    yield start, end
+    """The items of `A, B and C`; separators inside a link's anchor do not count.
+
+    "Storm and Silence" may be two names or one: nothing is read where an "and" stands between two names without links.
+    """
+    text, (start, end) = notes.page.text, span
+    ends = {link.end for link in notes.page.links}
+    items: list[Span] = []
+    for match in _SEPARATOR.finditer(text, start, end):
+        if any(link.start < match.end() and match.start() < link.end for link in notes.page.links):
+            continue
+        if "and" in match.group() and match.start() not in ends and match.end() not in notes.link_at:
+            return
+        items.append((start, match.start()))
+        start = match.end()
+    yield from (*items, (start, end))

@@ -22,11 +22,11 @@ _DOUBT = re.compile(
     r"|might|may|could|would|should|perhaps|possibly|probably|maybe|likely|unlikely|unconfirmed|unverified"
     r"|if|unless|whether|claim\w*|pretend\w*|speculat\w+|gossip|heard|someone|some say|people say|they say"
     r"|will be|is set to|plans? to|planned to|hopes? to|expected to|former\w*|previously|used to|until recently|once"
-    r"|imagine|suppose|fiction\w*|satir\w+|joke\w*|ignore|disregard|pretend)\b",
+    r"|imagine|suppose|fictional|satir\w+|joke\w*|ignore|disregard|pretend)\b",
 )
 _COMMAND = re.compile(
     r"ignore (?:all |any |the )?(?:previous|prior|above|other|earlier)|disregard (?:all|any|the|previous)|system prompt"
-    r"|language models?|AI (?:assistant|agent|system|model)s?|as an assistant|you must (?:answer|say|report|state)"
+    r"|\blanguage models?|\bAI (?:assistant|agent|system|model)s?\b|as an assistant|you must (?:answer|say|report|state)"
     r"|always answer|answer with|instructions? (?:for|to) ",
     re.IGNORECASE,
 )
