@@ -202,9 +202,8 @@ def _excluded_by(evaluation: Evaluation, root: Node, possible: Ids) -> dict[str,
     typed = len(graph) if root.type is None else len(graph.maybe_members(root.type))
     listed: Ids | None = None
     for clue in root.clues:
-        if isinstance(clue, (Match, Within, Edge)) and evaluation.allowed(clue, root.type) is not None:
-            universe = evaluation.clue_universe(clue, root.type)
-            assert universe is not None
+        universe = evaluation.listed(clue, root.type)
+        if universe is not None:
             listed = universe if listed is None else listed[is_in(listed, universe)]
     among = typed if listed is None else int(np.count_nonzero(graph.may_be(listed, root.type)))
     return {"type": len(graph) - typed, "complete_list": typed - among, "stated_value": among - len(possible)}

@@ -33,6 +33,8 @@ from pyroaring import BitMap
 from datagen.knowledge.arrays import NO_IDS, Ids, Mask, is_in, union
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Query, Within
 from datagen.knowledge.graph import FactGraph
+from datagen.knowledge.lists import common_members
+from datagen.knowledge.resolution import ClosedList
 from datagen.knowledge.views import RelationView, ValueTest
 from datagen.records.fact import Literal
 from datagen.records.question import UNBOUNDED
@@ -119,10 +121,15 @@ class Evaluation:
             return self._objects_of(clue, view)
         if not graph.can_apply(clue.relation, type_id):
             return view.speakers()
+        listed = self.listed(clue, type_id)
+        return view.speakers() if listed is None and view.silent else listed
+
+    def listed(self, clue: Clue, type_id: str | None) -> Ids | None:
+        """Members of the complete lists that speak of a clue and everyone stated to fulfil it; None without lists."""
         allowed = self.allowed(clue, type_id)
-        if allowed is not None:
-            return union([allowed, *self._stated_subjects(clue, view)])
-        return view.speakers() if view.silent else None
+        if allowed is None or isinstance(clue, IsA):
+            return None
+        return union([allowed, *self._stated_subjects(clue, self.graph.view(clue.relation, clue.as_of))])
 
     def _stated_subjects(self, clue: Match | Within | Edge, view: RelationView) -> list[Ids]:
         """Subjects of whom a possibly fitting object is stated; asked only for clues with a complete list."""
@@ -167,19 +174,32 @@ class Evaluation:
         return known[1]
 
     def _find_allowed(self, clue: Match | Within | Edge, type_id: str | None) -> Ids | None:
+        groups = self.limiting(clue, type_id)
+        return None if groups is None else union([self._common(group) for group in groups])
+
+    def _common(self, group: list[ClosedList]) -> Ids:
+        common = common_members(group)
+        assert common is not None, "a group holds at least one list"
+        return common
+
+    def limiting(self, clue: Match | Within | Edge, type_id: str | None) -> list[list[ClosedList]] | None:
+        """The complete lists that speak of a clue, one group for each object it may mean; None unless all are listed.
+
+        A child that nothing can match has no lists, so it limits nobody: the caution costs only impossible questions.
+        """
         graph = self.graph
+        relation, type_code = graph.relation_index[clue.relation], graph.taxonomy.code(type_id)
         if isinstance(clue, Edge):
             child = self.closed(clue.child)
             if child is None:
                 return None
-            lists = [graph.subject_list(clue.relation, int(w), type_id, clue.as_of) for w in child]
-            return None if any(c is None for c in lists) else union(c.members for c in lists if c is not None)
-        if isinstance(clue, Match) and isinstance(clue.value, EntityRef):
+            groups = [graph.lists.of_subjects(relation, int(w), type_code, clue.as_of) for w in child]
+        elif isinstance(clue, Match) and isinstance(clue.value, EntityRef):
             code = graph.find(clue.value.key)
-            found = None if code is None else graph.subject_list(clue.relation, code, type_id, clue.as_of)
+            groups = [[] if code is None else graph.lists.of_subjects(relation, code, type_code, clue.as_of)]
         else:
-            found = graph.value_list(clue.relation, self.asked(clue), type_id, clue.as_of)
-        return None if found is None else found.members
+            groups = [graph.lists.of_value(relation, self.asked(clue), type_code, clue.as_of)]
+        return groups if groups and all(groups) else None
 
     # --- masks: what each clue says of given entities -------------------------------------------------------------
 

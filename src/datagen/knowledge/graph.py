@@ -26,12 +26,12 @@ from datagen.knowledge.building import ALIAS_SEPARATOR, FORMAT, Built, build_arr
 from datagen.knowledge.catalogue import Catalogue, Relation, catalogue_from_dict
 from datagen.knowledge.dates import iso, ordinal
 from datagen.knowledge.formula import Constant, EntityRef
-from datagen.knowledge.literals import contains
-from datagen.knowledge.resolution import SIDES, ClosedList
+from datagen.knowledge.lists import ListIndex
+from datagen.knowledge.resolution import ClosedList
 from datagen.knowledge.statements import ALWAYS, Statements
 from datagen.knowledge.taxonomy import Taxonomy
 from datagen.knowledge.views import RelationView, Values
-from datagen.records.fact import Closure, Entity, Evidence, Fact, Literal
+from datagen.records.fact import Closure, Entity, Evidence, Fact
 
 DAY_VIEWS_KEPT = 256
 """Relation-days kept per process; a view of 20,000 statements takes about 0.2 ms to cut out again."""
@@ -80,7 +80,7 @@ class FactGraph:
         self._ids: dict[str, int | None] = {}
         self._members: dict[str | None, Ids] = {}
         self._maybe_members: dict[str | None, Ids] = {}
-        self._read_lists()
+        self.lists = ListIndex(arrays, self.relations, self.taxonomy, self.values)
 
     @classmethod
     def build(
@@ -218,7 +218,7 @@ class FactGraph:
     def type_lists(self, type_id: str) -> list[ClosedList]:
         """Complete lists of this type or a wider one."""
         code = self.taxonomy.code(type_id)
-        return [c for t, c in self._member_lists.items() if self.taxonomy.narrower[code, t]]
+        return [c for t, c in self.lists.members.items() if self.taxonomy.narrower[code, t]]
 
     def _type_rules(self, type_id: str) -> tuple[Mask, list[Ids]]:
         rules = self._rules.get(type_id)
@@ -265,25 +265,6 @@ class FactGraph:
                 rows[obj] = table["code"]
         silent = relation.id in self.silent_relations
         return RelationView(relation, rows, self._able[index], self.types, silent=silent, dayless=dayless)
-
-    def _read_lists(self) -> None:
-        self._subject_lists: dict[tuple[int, int], list[ClosedList]] = {}
-        self._value_lists: dict[int, list[ClosedList]] = {}
-        self._object_lists: dict[tuple[int, int], list[ClosedList]] = {}
-        self._member_lists: dict[int, ClosedList] = {}
-        self._listed_relations: set[int] = set()
-        offsets, members = self._arrays["kept_offsets"], self._arrays["kept_members"]
-        for i, (side, rel, anchor, type_code, day, row) in enumerate(self._arrays["kept_lists"].tolist()):
-            closed = ClosedList(SIDES[side], rel, anchor, type_code, day, row, members[offsets[i] : offsets[i + 1]])
-            if closed.side == "members":
-                self._member_lists.setdefault(type_code, closed)
-            elif closed.side == "objects":
-                self._object_lists.setdefault((rel, anchor), []).append(closed)
-            else:
-                self._listed_relations.add(rel)
-                self._subject_lists.setdefault((rel, anchor), []).append(closed)
-                if anchor >= len(self):
-                    self._value_lists.setdefault(rel, []).append(closed)
 
     # --- statements ---------------------------------------------------------------------------------------------
 
@@ -344,21 +325,6 @@ class FactGraph:
         _, _, _, _, _, page, start, end = self._arrays["lists"][row].tolist()
         return self.statements.evidence_at(page, start, end, StringTable.load(self._arrays, "list_quotes").raw(row))
 
-    def subject_list(self, relation: str, code: int, type_id: str | None, as_of: str | None) -> ClosedList | None:
-        """The complete list of subjects that have this object, if one covers the type on that day."""
-        return self._covering(self._subject_lists.get((self.relation_index[relation], code), ()), type_id, as_of)
-
-    def subject_lists(self) -> list[ClosedList]:
-        """Every complete list of subjects, in a fixed order."""
-        return [closed for place in sorted(self._subject_lists) for closed in self._subject_lists[place]]
-
-    def value_list(self, relation: str, asked: Literal, type_id: str | None, as_of: str | None) -> ClosedList | None:
-        """The first complete list of subjects whose stated value contains the asked one."""
-        for closed in self._value_lists.get(self.relation_index[relation], ()):
-            if contains(self.values.literal(closed.anchor), asked) and self._covering((closed,), type_id, as_of):
-                return closed
-        return None
-
     def can_apply(self, relation: str, type_id: str | None) -> bool:
         """Whether anything that may be of this type can be a subject of the relation."""
         if type_id is None:
@@ -370,22 +336,18 @@ class FactGraph:
             known = self._applies[index, type_id] = bool((self._able[index][:-1] & compatible).any())
         return known
 
+    def subject_list(self, relation: str, code: int, type_id: str | None, as_of: str | None) -> ClosedList | None:
+        """A complete list of the subjects of this type that have this object on that day, if there is one."""
+        found = self.lists.of_subjects(self.relation_index[relation], code, self.taxonomy.code(type_id), as_of)
+        return found[0] if found else None
+
+    def subject_lists(self) -> list[ClosedList]:
+        """Every complete list of subjects, in a fixed order."""
+        return [c for c in self.lists.kept if c.side == "subjects"]
+
     def has_lists(self, relation: str) -> bool:
         """Whether any complete list of subjects exists for the relation."""
-        return self.relation_index[relation] in self._listed_relations
-
-    def object_list(self, relation: str, i: int, as_of: str | None) -> ClosedList | None:
-        return self._covering(self._object_lists.get((self.relation_index[relation], i), ()), None, as_of)
-
-    def _covering(self, lists: Iterable[ClosedList], type_id: str | None, as_of: str | None) -> ClosedList | None:
-        for closed in lists:
-            changes = self.relations[closed.relation].changes
-            if changes and (as_of is None or ordinal(as_of) != closed.day):
-                continue
-            code = self.taxonomy.code(type_id)
-            if closed.side == "objects" or closed.type_code < 0 or self.taxonomy.narrower[code, closed.type_code]:
-                return closed
-        return None
+        return self.relation_index[relation] in self.lists.relations
 
 
 def _distinct(table: dict[str, Ids]) -> dict[str, Ids]:

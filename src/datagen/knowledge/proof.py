@@ -117,26 +117,13 @@ class Proof:
 
     def _lists(self) -> Iterator[tuple[int, ClosedList]]:
         """(clue, complete list) for every list that limits a clue or a type of the tree; a type counts as clue 0."""
-        graph, number = self._graph, 0
         for _, node in walk_nodes(self._root):
             if node.type is not None:
-                yield from ((0, c) for c in graph.type_lists(node.type))
-        for clue, type_id in _typed_clues(self._root):
+                yield from ((0, c) for c in self._graph.type_lists(node.type))
+        for number, (clue, type_id) in enumerate(_typed_clues(self._root)):
             if isinstance(clue, (Match, Within, Edge)) and self._evaluation.allowed(clue, type_id) is not None:
-                yield from ((number, c) for c in self._limiting(clue, type_id))
-            number += 1
-
-    def _limiting(self, clue: Match | Within | Edge, type_id: str | None) -> Iterator[ClosedList]:
-        graph = self._graph
-        if isinstance(clue, Edge):
-            child = self._evaluation.closed(clue.child)
-            codes = [] if child is None else child.tolist()
-            found = [graph.subject_list(clue.relation, code, type_id, clue.as_of) for code in codes]
-        elif isinstance(clue, Match) and isinstance(clue.value, EntityRef):
-            found = [graph.subject_list(clue.relation, graph.id(clue.value.key), type_id, clue.as_of)]
-        else:
-            found = [graph.value_list(clue.relation, self._evaluation.asked(clue), type_id, clue.as_of)]
-        yield from (c for c in found if c is not None)
+                for group in self._evaluation.limiting(clue, type_id) or ():
+                    yield from ((number, c) for c in group)
 
     def _against(self, rival: int) -> list[ClueEvidence]:
         """The statement about a rival that contradicts the first clue which excludes it."""

@@ -232,6 +232,7 @@ class Resolver:
                 sound &= not len(rows)
             if sound:
                 kept.append(closed)
+        self._spread(sure)
         self._demote(sure)
         return kept, len(lists) - len(kept)
 
@@ -247,7 +248,7 @@ class Resolver:
         else:
             anchor = self._values[closed.anchor - self._entities]
             codes = np.unique(sure["code"][sure["rel"] == closed.relation])
-            inside = [c for c in codes if contains(anchor, self._values[c - self._entities])]
+            inside = [c for c in codes if c >= self._entities and contains(anchor, self._values[c - self._entities])]
             rows = np.flatnonzero((sure["rel"] == closed.relation) & np.isin(sure["code"], inside))
             ends = sure["subj"][rows]
         stray = ~is_in(ends, closed.members) & (sure["first"][rows] <= closed.day) & (closed.day <= sure["last"][rows])
@@ -255,6 +256,14 @@ class Resolver:
             stray &= self._taxonomy.narrower[types[ends], closed.type_code]
         chosen: Ids = rows[stray]
         return chosen
+
+    def _spread(self, sure: Arrays) -> None:
+        """A contradicted (subject, relation, value) is doubted on every day that it is stated for."""
+        if self._demoted.any():
+            triples = np.stack([sure["rel"], sure["subj"], sure["code"]], axis=1)
+            doubted = {tuple(row) for row in triples[self._demoted].tolist()}
+            for row in np.flatnonzero(is_in(sure["subj"], np.unique(sure["subj"][self._demoted]))):
+                self._demoted[row] = tuple(triples[row].tolist()) in doubted
 
     def _demote(self, sure: Arrays) -> None:
         for row in np.flatnonzero(self._demoted):

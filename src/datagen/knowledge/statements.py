@@ -45,7 +45,7 @@ def rank_of(source_kind: str) -> int:
 def day_or_unknown(text: str | None) -> int:
     """Day number of an ISO day; `UNKNOWN_DAY` for a missing or unreadable one."""
     try:
-        return ordinal(text[:10]) if text else UNKNOWN_DAY
+        return max(ordinal(text[:10]), UNKNOWN_DAY) if text else UNKNOWN_DAY
     except ValueError:
         return UNKNOWN_DAY
 
