@@ -106,6 +106,6 @@ def _open_synthetic(options: str) -> Source:
                 f"unknown option {option!r} of the synthetic web; write synthetic:seed=7,pages=2000 with whole numbers."
             )
         values[key.strip()] = int(value)
-    from datagen.web.synthetic.pages import SyntheticSource
+    from datagen.web.synthetic.source import SyntheticSource
 
     return cast("Source", SyntheticSource(seed=values["seed"], pages=values["pages"]))
