@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datagen.knowledge.arrays import Ids, Mask
+from datagen.knowledge.arrays import Ids, Mask, sorted_ids
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Match, Within
 from datagen.knowledge.graph import FactGraph, Stated
@@ -49,6 +49,7 @@ class ClaimBook:
         self._graph = graph
         self._catalogue = graph.catalogue
         self._kept: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
+        self._pointing: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
         self._shared_names = _shared_names(graph)
 
     def claims(self, i: int) -> tuple[Claim, ...]:
@@ -89,27 +90,41 @@ class ClaimBook:
             for b in wide[len(wide) // 3 :: max(len(wide) // (2 * BANDS_PER_VALUE), 1)][:BANDS_PER_VALUE]
         ]
 
-    def pointers(self, i: int) -> list[Claim]:
-        """Settled subjects whose one object is this entity: "the ground of Harlan Rovers"."""
+    def pointers(self, i: int) -> tuple[Claim, ...]:
+        """Subjects whose objects are all known, this entity among them: "the ground of Harlan Rovers"."""
+        found = self._pointing.get(i)
+        if found is None:
+            found = self._pointing[i] = tuple(self._find_pointers(i))
+            if len(self._pointing) > CLAIMS_KEPT:
+                self._pointing.popitem(last=False)
+        return found
+
+    def _find_pointers(self, i: int) -> list[Claim]:
         fits = [
-            r
-            for r in self._graph.relations
-            if r.single and r.inverse and r.object_kind == "entity" and not r.changes and self._may_be_object(i, r)
+            r for r in self._graph.relations if r.inverse and r.object_kind == "entity" and self._may_be_object(i, r)
         ]
-        postings = {r.id: self._graph.posting(r.id, self._graph.ref(i)) for r in fits}
+        postings = {r.id: self._graph.posting(r.id, self._graph.ref(i)) for r in fits if not r.changes}
         if sum(len(p) for p in postings.values()) > MAX_POINTERS:
             return []
         found = [self.pointed(i, name, int(z), None) for name, posting in postings.items() for z in posting]
-        for subject in self._graph.incoming(i):
-            relation = self._catalogue.relations[subject.relation]
-            if relation.changes and relation.single and relation.inverse:
-                found.append(self.pointed(i, relation.id, subject.subject_id, subject.as_of))
-        return [c for c in found if c.other is not None and self.nameable(c.other)]
+        if any(r.changes for r in fits):
+            for subject in self._graph.incoming(i):
+                relation = self._catalogue.relations[subject.relation]
+                if relation.changes and relation.inverse:
+                    found.append(self.pointed(i, relation.id, subject.subject_id, subject.as_of))
+        return [c for c in found if c.closed is not None and c.other is not None and self.nameable(c.other)]
 
     def pointed(self, i: int, relation: str, subject: int, day: str | None) -> Claim:
         """relation(subject, i) as a claim about i."""
         clue = Match(relation, self._graph.ref(subject), inverse=True, as_of=day)
-        return Claim(clue, subject, np.array([i], np.int32))
+        closed: Ids | None = None
+        if self._catalogue.relations[relation].single:
+            closed = np.array([i], np.int32)
+        else:
+            view, asked = self._graph.view(relation, day), np.array([subject], np.int32)
+            if not view.unsettled(asked)[0]:
+                closed = sorted_ids(view.pairs(asked)[1])
+        return Claim(clue, subject, closed)
 
     def _may_be_object(self, i: int, relation: Relation) -> bool:
         kind = self._graph.type(i)
@@ -119,9 +134,9 @@ class ClaimBook:
         """Whether a question may name it: it has a page, and no namesake of its type."""
         return not self._graph.key(i).startswith(PAGELESS) and i not in self._shared_names
 
-    def is_describable(self, i: int, but: int) -> bool:
-        """Whether some closed claim speaks of it that does not mention the entity `but`."""
-        return any(c.closed is not None and 1 < len(c.closed) <= MAX_CLOSED and c.other != but for c in self.claims(i))
+    def lists(self, i: int) -> list[Claim]:
+        """Claims that a complete list of useful length stands behind."""
+        return [c for c in (*self.claims(i), *self.pointers(i)) if is_list(c)]
 
     def survivors(self, claim: Claim, ids: Ids) -> Mask:
         """Which of `ids` the claim does not exclude."""
@@ -142,6 +157,11 @@ class ClaimBook:
 
         mask: Mask = view.stated_masks(ids, test)[1] | view.unsettled(ids)
         return mask
+
+
+def is_list(claim: Claim) -> bool:
+    """Whether a complete list of useful length stands behind the claim."""
+    return claim.closed is not None and 1 < len(claim.closed) <= MAX_CLOSED
 
 
 def _shared_names(graph: FactGraph) -> frozenset[int]:

@@ -10,7 +10,7 @@ stands at each of those vertices, so a clue anywhere in the context excludes mem
         clue        opened 1930s    excludes the clubs whose ground opened in another decade
 
 A tree is identified when one member of each pool is left, and a clue is needed when it alone excludes some member. A
-pool comes from a complete list named by a leaf clue, or from a *closing* edge, the first clue of a context root, whose
+pool comes from a complete list named by a leaf clue, from a class that is known completely, or from a *closing* edge, the first clue of a context root, whose
 child is a context of its own: the list belongs to the child ("clubs of [a league that ...]"), or the child points here
 with its only object ("the ground of [a club that ...]").
 """
@@ -24,12 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from datagen.agents.roles import ResearchTree
-from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook
+from datagen.agents.symbolic.claims import Claim, ClaimBook, is_list
 from datagen.knowledge.arrays import Ids, Mask
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import ClueAddress, Edge, EntityRef, IsA, Match, Node, walk_nodes
 from datagen.knowledge.graph import FactGraph
 
+MAX_CLASS = 2_000
+"""A complete class up to this size is a pool by itself."""
 UNKNOWN = -1
 """Stands where no settled statement says which entity a member of the pool leads to."""
 
@@ -88,10 +90,13 @@ class Contexts:
             return None
         edge = node.clues[0]
         entity, child = self.entity(tree, at), self.entity(tree, (*at, 0))
-        if edge.inverse:
-            return self._book.pointed(entity, edge.relation, child, edge.as_of)
-        claim = self._book.towards(entity, self._catalogue.relations[edge.relation], child, edge.as_of)
-        return claim if is_list(claim) else None
+        relation = self._catalogue.relations[edge.relation]
+        claim = (
+            self._book.pointed(entity, edge.relation, child, edge.as_of)
+            if edge.inverse
+            else self._book.towards(entity, relation, child, edge.as_of)
+        )
+        return claim if is_list(claim) or (edge.inverse and relation.single) else None
 
     def pool(self, tree: ResearchTree, root: ClueAddress) -> Ids | None:
         """The closed pool of a context; None while no clue closes it."""
@@ -103,7 +108,14 @@ class Contexts:
             claim = None if isinstance(clue, Edge | IsA) else self._as_claim(entity, clue)
             if claim is not None and is_list(claim):
                 return claim.closed
-        return None
+        return self._whole_class(node_at(tree.query.root, root).type)
+
+    def _whole_class(self, type_id: str | None) -> Ids | None:
+        """All that may be of a class which is known completely."""
+        if type_id is None or not self._graph.type_closed(type_id):
+            return None
+        members = self._graph.maybe_members(type_id)
+        return members if len(members) <= MAX_CLASS else None
 
     def read(self, tree: ResearchTree, root: ClueAddress, pool: Ids) -> Context:
         """The context with this root over this pool."""
@@ -149,11 +161,6 @@ class Contexts:
                 return self._book.pointed(entity, clue.relation, other, clue.as_of)
             return self._book.towards(entity, self._catalogue.relations[clue.relation], other, clue.as_of)
         return Claim(clue, None, None)  # type: ignore[arg-type]
-
-
-def is_list(claim: Claim) -> bool:
-    """Whether a complete list of useful length stands behind the claim."""
-    return claim.closed is not None and 1 < len(claim.closed) <= MAX_CLOSED
 
 
 def node_at(root: Node, at: ClueAddress) -> Node:

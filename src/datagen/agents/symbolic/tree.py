@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeAction
-from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook
-from datagen.agents.symbolic.contexts import Context, Contexts, Place, all_needed, is_list, node_at
+from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook, is_list
+from datagen.agents.symbolic.contexts import Context, Contexts, Place, all_needed, node_at
 from datagen.knowledge.arrays import Ids, Mask
 from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue
 from datagen.knowledge.graph import FactGraph
@@ -117,44 +117,47 @@ class SymbolicBrowser:
             for c in self._book.claims(entity)
             if c.other is not None and c.clue.relation not in used and self._catalogue.relations[c.clue.relation].single
         ]
-        link = self._choose(inner, hidden, rng, deeper=deeper, context=True)
+        first = not node.clues and self._contexts.root_of(tree, at) == at
+        link = self._choose(inner, hidden, rng, deeper=deeper, first=first)
         if link is None:
             return NoGrowth("no_link", f"{self._graph.name(entity)} has no link to an entity that can be described")
-        if not node.clues and is_list(link) and self._contexts.root_of(tree, at) == at:
-            return (
-                self._attach(tree, at, link) if self._has_list(link) else NoGrowth("no_link", "the link closes a list")
-            )
         return self._attach(tree, at, link)
 
     def _closing_link(self, entity: int, hidden: frozenset[int], rng: random.Random, *, deeper: bool) -> Claim | None:
         """A first edge that closes the pool of its parent, drawn by the configured chances."""
         draw = rng.random()
         if draw < self._settings.pointer:
-            return self._choose(self._book.pointers(entity), hidden, rng, deeper=deeper, context=False)
+            return self._choose(self._book.pointers(entity), hidden, rng, deeper=deeper, first=True)
         if draw < self._settings.pointer + self._settings.listing:
-            listed = [c for c in self._book.claims(entity) if is_list(c)]
-            return self._choose(listed, hidden, rng, deeper=deeper, context=False)
+            return self._choose(self._book.lists(entity), hidden, rng, deeper=deeper, first=True)
         return None
 
     def _choose(
-        self, claims: Sequence[Claim], hidden: frozenset[int], rng: random.Random, *, deeper: bool, context: bool
+        self, claims: Sequence[Claim], hidden: frozenset[int], rng: random.Random, *, deeper: bool, first: bool
     ) -> Claim | None:
-        """A link to an entity that can be described: in its parent's context, or by a complete list of its own."""
+        """A link to an entity that can be described: in its parent's context or, over a closing edge, in its own."""
         ends = [c for c in claims if c.other is not None and c.other not in hidden]
         for claim in rng.sample(ends, min(LINKS_TRIED, len(ends))):
             other = claim.other
             assert other is not None
             own = self._book.claims(other)
             known = self._graph.type(other) is not None and sum(c.closed is None for c in own) >= 1
-            fits = known and (context or self._has_list(claim))
+            closing = first and claim.closed is not None and (is_list(claim) or self._points(claim))
+            fits = known and (not closing or self._has_list(claim))
             if fits and (not deeper or any(c.other is not None and c.other not in hidden for c in own)):
                 return claim
         return None
 
+    def _points(self, claim: Claim) -> bool:
+        return isinstance(claim.clue, Match) and claim.clue.inverse
+
     def _has_list(self, link: Claim) -> bool:
         """Whether the link's far end is in a complete list that does not speak of the near end."""
         assert link.other is not None
-        return any(is_list(c) and c.clue.relation != link.clue.relation for c in self._book.claims(link.other))
+        if self._graph.type_closed(self._graph.type(link.other)):
+            return True
+        relation = self._catalogue.relations[link.clue.relation]
+        return any(c.clue.relation != relation.id or not relation.single for c in self._book.lists(link.other))
 
     def _attach(self, tree: ResearchTree, at: ClueAddress, link: Claim) -> ResearchTree:
         assert isinstance(link.clue, Match)
@@ -172,7 +175,8 @@ class SymbolicBrowser:
         entity = self._contexts.entity(tree, at)
         hidden = frozenset(self._graph.id(key) for _, key in tree.vertices)
         used = self._used(tree, at)
-        options = [c for c in self._book.claims(entity) if c.other not in hidden and c.clue.relation not in used]
+        every = (*self._book.claims(entity), *(c for c in self._book.pointers(entity) if is_list(c)))
+        options = [c for c in every if c.other not in hidden and c.clue.relation not in used]
         root = self._contexts.root_of(tree, at)
         pool = self._contexts.pool(tree, root)
         if pool is None and root != at:
@@ -263,6 +267,11 @@ def _has_leaf(node: Node) -> bool:
 def _anchors(graph: FactGraph) -> dict[str, Ids]:
     """Entities by type that can be an answer: with a page, and in a complete list that helps to tell them apart."""
     listed = [c.members for c in graph.subject_lists() if 1 < len(c.members) <= MAX_CLOSED]
+    listed += [graph.members(t) for t in graph.catalogue.types if graph.type_closed(t)]
+    for relation in graph.relations:
+        if relation.object_kind == "entity" and not relation.single and not relation.changes and relation.inverse:
+            view = graph.view(relation.id, None)
+            listed.append(view.pairs(view.settled)[1])
     ids = np.unique(np.concatenate(listed)) if listed else np.empty(0, np.int32)
     by_type: dict[str, list[int]] = defaultdict(list)
     for i in ids.tolist():
