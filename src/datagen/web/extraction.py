@@ -38,7 +38,10 @@ _LIST_PHRASE = re.compile(r"\b(?:complete list of|list below|listed (?:here|belo
 _INTRODUCTION = 3
 """Paragraphs at the top among which a list is introduced."""
 _KIND_LABELS = frozenset({"type", "kind", "instance of"})
+_ONE_SUBJECT = frozenset({"encyclopedia", "official", "registry", "profile", "review", "reference", "mirror", "other"})
+"""Kinds whose pages describe one thing, if they are not lists: its address may then stand in the canonical link."""
 _MAX_TITLE_CHARS = 300
+_MAX_KIND_CHARS = 40
 Lines = list[tuple[Line, LinkedText]]
 
 
@@ -93,9 +96,11 @@ def _read_html(raw: RawPage, html: str, mode: Mode) -> Page | Redirect | Skipped
     prose = read_prose(tree, base, mode)
     if not prose and not lines:
         return SkippedRecord("no_text", raw.url)
-    metadata = _complete(metadata, structure, lines, raw)
     if metadata.kind is None:
-        metadata = replace(metadata, kind=_kind_by_shape(structure, lines, prose, is_list=metadata.is_list or by_shape))
+        metadata = replace(metadata, kind=_kind_by_shape(structure, lines, prose, is_list=records != "none"))
+    metadata = _complete(metadata, raw)
+    if records == "none" and metadata.kind in _ONE_SUBJECT:
+        metadata = _complete_subject(metadata, structure, lines, raw)
     return _compose(raw, mode, metadata, prose, lines)
 
 
@@ -146,24 +151,26 @@ def _kind_by_shape(structure: Structure, lines: Lines, prose: LinkedText, *, is_
     return "other"
 
 
-def _complete(metadata: Metadata, structure: Structure, lines: Lines, raw: RawPage) -> Metadata:
-    """Fill what the head of the page left open from its rows, its address and its transport, in this order."""
+def _complete(metadata: Metadata, raw: RawPage) -> Metadata:
+    """Fill what the page left open from its address and its transport."""
+    published = metadata.published_at or (iso_date(raw.published_at) if raw.published_at else None)
+    published = published or (iso_date(raw.last_modified) if raw.last_modified else None)
+    title = metadata.title or raw.title or _name_from_address(raw.url)
+    return replace(metadata, title=title[:_MAX_TITLE_CHARS], published_at=published)
+
+
+def _complete_subject(metadata: Metadata, structure: Structure, lines: Lines, raw: RawPage) -> Metadata:
+    """A page that describes one thing is about its canonical address; the kind of thing stands in a box or a folder."""
+    about = metadata.about_url or metadata.canonical
     word = metadata.entity_type
     if word is None:
         # Of a box's headings, the one that is not the page's name says what the thing is.
-        captions = [c for c in structure.captions if c.casefold() != metadata.title.casefold() and len(c) <= 40]
+        captions = [c for c in structure.captions if c.casefold() != metadata.title.casefold()]
         stated = [
             line.value.text for line, _ in lines if isinstance(line, Row) and line.label.casefold() in _KIND_LABELS
         ]
-        word = next(iter(captions + [text for text in stated if len(text) <= 40]), None)
-    published = metadata.published_at or (iso_date(raw.published_at) if raw.published_at else None)
-    published = published or (iso_date(raw.last_modified) if raw.last_modified else None)
-    return replace(
-        metadata,
-        title=(metadata.title or raw.title or _name_from_address(raw.url))[:_MAX_TITLE_CHARS],
-        published_at=published,
-        entity_type=word or type_from_address(metadata.about_url or raw.url),
-    )
+        word = next((text for text in captions + stated if len(text) <= _MAX_KIND_CHARS), None)
+    return replace(metadata, about_url=about, entity_type=word or type_from_address(about or raw.url))
 
 
 def _name_from_address(url: str) -> str:

@@ -121,6 +121,9 @@ def _read_node(
     else:
         lines = _read_list(node, base, records=records)
         found.items += sum(isinstance(line, Record) for line in lines)
+        heading = heading_before(node)
+        if heading is not None and any(isinstance(line, Row) for line in lines):
+            return lines, [heading, node]  # the heading is the row's label
     return (lines, [node]) if lines else ([], [])
 
 
@@ -163,7 +166,7 @@ def _read_section(heading: LexborNode, base: str) -> tuple[list[Line], list[Lexb
         if row:
             lines.append(row)
             used.append(paragraph)
-    return lines, used
+    return lines, [heading, *used] if len(used) == len(paragraphs) else used
 
 
 def _paragraphs_after(heading: LexborNode) -> Iterator[LexborNode]:

@@ -90,7 +90,7 @@ KIND_BY_WORD = {
     "discourse": "forum",
     "mirror": "mirror",
 }
-"""A whole word in og:type, a category or genre meta tag, the generator, the site's name, or the host -> kind."""
+"""A whole word in the JSON-LD genre, a category or genre meta tag, the generator, the site's name, or the host -> kind."""
 
 _KIND_META = ("dc.type", "dcterms.type", "category", "genre", "page-type", "source-kind", "article:section")
 _SITE_META = ("og:site_name", "application-name", "generator")
@@ -172,6 +172,7 @@ class Metadata:
     language: str | None
     canonical: str | None
     about_url: str | None
+    """Stated in JSON-LD, and so `entity_type`."""
     entity_type: str | None
     is_list: bool
     """Whether title or markup call the page a list."""
@@ -181,9 +182,7 @@ def read_metadata(tree: LexborHTMLParser, found: JsonLd, url: str) -> Metadata:
     meta = _meta_tags(tree)
     canonical = _link(tree, "canonical", url)
     title = _title(tree, found, meta)
-    document_types = types_of(found.document)
-    kind = _kind(document_types, meta, url, canonical)
-    about = address_of(found.entity) or canonical
+    kind = _kind(found, meta, url, canonical)
     return Metadata(
         title=title,
         published_at=_published(tree, found, meta),
@@ -191,7 +190,7 @@ def read_metadata(tree: LexborHTMLParser, found: JsonLd, url: str) -> Metadata:
         licence=_licence(tree, found, meta, url),
         language=_language(tree, found, meta),
         canonical=canonical,
-        about_url=about,
+        about_url=address_of(found.entity),
         entity_type=type_word(found.entity),
         is_list=kind == "list" or bool(found.items) or any(map(_LIST_TITLE.search, (title, _head_title(tree)))),
     )
@@ -278,18 +277,19 @@ def iso_date(text: str) -> str | None:
     return None
 
 
-def _kind(types: set[str], meta: dict[str, str], url: str, canonical: str | None) -> str | None:
+def _kind(found: JsonLd, meta: dict[str, str], url: str, canonical: str | None) -> str | None:
     for name in ("source-kind", "page-type"):
         if meta.get(name, "").lower() in SOURCE_KINDS:
             return meta[name].lower()
     if canonical and host_of(canonical) != host_of(url):
         return "mirror"
-    for type_name in sorted(types):
+    for type_name in sorted(types_of(found.document)):
         if type_name in KIND_BY_TYPE:
             return KIND_BY_TYPE[type_name]
     if meta.get("og:type") == "profile":
         return "profile"
-    texts = [meta.get(name, "") for name in (*_KIND_META, *_SITE_META)]
+    genre = found.document.get("genre")
+    texts = [genre if isinstance(genre, str) else "", *(meta.get(name, "") for name in (*_KIND_META, *_SITE_META))]
     for text in (*texts, host_of(url).replace(".", " ").replace("-", " ")):
         for word in _WORDS.findall(text.lower()):
             if word in KIND_BY_WORD:
