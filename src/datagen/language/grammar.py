@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from datagen.knowledge.dates import MONTHS
 from datagen.language.names import NAME_PATTERN, QUOTED_PATTERN
@@ -76,25 +77,30 @@ NEVER = r"(?!)\x00"
 """A terminal without words matches nothing."""
 
 
+_Tree: TypeAlias = "dict[str, _Tree | bool]"
+"""Branches by character. The empty string ends a word, true where a letter or digit may not follow."""
+
+
 def prefix_tree(words: Iterable[str]) -> str:
     """One regular expression for many literals, longest first, that does not stop inside a word."""
-    root: dict[str, dict[str, object] | None] = {}
+    root: _Tree = {}
     for word in sorted(set(words)):
-        here: dict[str, object] = root  # type: ignore[assignment]
+        here = root
         for char in word:
-            here = here.setdefault(char, {})  # type: ignore[assignment]
+            below = here.setdefault(char, {})
+            assert isinstance(below, dict)
+            here = below
         here[""] = word[-1].isalnum()
-    return _tree_pattern(root) if root else NEVER  # type: ignore[arg-type]
+    return _tree_pattern(root) if root else NEVER
 
 
-def _tree_pattern(node: dict[str, object]) -> str:
+def _tree_pattern(node: _Tree) -> str:
     prefix = ""
     while len(node) == 1 and "" not in node:
         ((char, below),) = node.items()
-        prefix += re.escape(char)
         assert isinstance(below, dict)
-        node = below
-    branches = [re.escape(c) + _tree_pattern(below) for c, below in node.items() if isinstance(below, dict)]
+        prefix, node = prefix + re.escape(char), below
+    branches = [re.escape(char) + _tree_pattern(below) for char, below in node.items() if isinstance(below, dict)]
     if "" in node:
         branches.append(r"(?!\w)" if node[""] else "")
     return prefix + (branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})")
@@ -155,7 +161,6 @@ def _phrases(table: PhraseTable) -> Iterable[Phrase]:
 
 
 def _openings(table: PhraseTable, voice: Voice) -> list[str]:
-    """Openings of one voice; date forms both without their preposition and, as other kinds may share them, with it."""
     return [p.open for phrases in table.by_relation.values() for p in phrases if p.voice == voice]
 
 

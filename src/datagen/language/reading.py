@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import date
+from typing import Any
 
 from lark import Token, Tree
 
 from datagen.errors import ParseError
+from datagen.knowledge.dates import iso
 from datagen.knowledge.formula import Clue, Constant, Edge, EntityRef, IsA, Match, Node, Query, Within
 from datagen.language.names import read_name, unquoted
 from datagen.language.phrases import ORDINALS, PhraseTable, Shape, Voice
-from datagen.language.vague_dates import MIN_DAY, read_date_words
+from datagen.language.vague_dates import read_date_words
 from datagen.language.vague_numbers import read_number_words
 from datagen.records.fact import Literal
 
 _PRONOUN = re.compile(r"(?:it|its|their)", re.IGNORECASE)
-_TYPE_BEFORE = re.compile(r"(?:.*? (?=\S))", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -48,9 +48,9 @@ def read_day(words: str) -> str:
     """The ISO day in "As of 3 March 2025,"."""
     bare = re.sub(r"^(?:as of|on) |,$", "", words, flags=re.IGNORECASE)
     span = read_date_words(bare)
-    if span is None or span[0] != span[1] or span[0] < MIN_DAY:
+    if span is None or span[0] != span[1]:
         raise ParseError(f"{words!r} names no day.")
-    return date.fromordinal(span[0]).isoformat()
+    return iso(span[0])
 
 
 class _Reading:
@@ -75,7 +75,7 @@ class _Reading:
         self.topic = self._introduce(self._type_word(words))
         return self.topic
 
-    def _which(self, parts: list) -> None:  # type: ignore[type-arg]
+    def _which(self, parts: list[Any]) -> None:
         root = self._lead(parts[0])
         for part in parts[1:]:
             if isinstance(part, Tree):
@@ -85,7 +85,7 @@ class _Reading:
 
     _which_aside = _find = _there = _which
 
-    def _ask(self, parts: list) -> None:  # type: ignore[type-arg]
+    def _ask(self, parts: list[Any]) -> None:
         words = {p.type: str(p) for p in parts if isinstance(p, Token)}
         root = self._lead(words["THE"])
         self._set_ask(words, root)
@@ -106,7 +106,7 @@ class _Reading:
 
     # --- sentences -----------------------------------------------------------------------------------------------
 
-    def _body(self, parts: list) -> None:  # type: ignore[type-arg]
+    def _body(self, parts: list[Any]) -> None:
         as_of = read_day(parts[0]) if isinstance(parts[0], Token) else None
         for part in parts[1:] if as_of else parts:
             children = part.children
@@ -118,11 +118,11 @@ class _Reading:
                 voice = "possessive" if children[0].type == "POSSESSIVE" else "subject"
             self._clue(self.topic, voice, children, as_of)
 
-    def _body_one(self, parts: list) -> None:  # type: ignore[type-arg]
+    def _body_one(self, parts: list[Any]) -> None:
         self.topic = self._spoken_of(parts[0])
         self._clues(parts[1], self.topic)
 
-    def _close(self, parts: list) -> None:  # type: ignore[type-arg]
+    def _close(self, parts: list[Any]) -> None:
         closing = parts[0][0].upper() + parts[0][1:]
         if closing.startswith(("What is its", "What is it ")):
             self._must_be_root(self.topic, closing)
@@ -132,7 +132,7 @@ class _Reading:
         found = self._find_back(words) if words.startswith(("this ", "the ")) else self._only(words)
         self._must_be_root(found, words)
 
-    def _close_ask(self, parts: list) -> None:  # type: ignore[type-arg]
+    def _close_ask(self, parts: list[Any]) -> None:
         words = {p.type: str(p) for p in parts}
         self._must_be_root(self._spoken_of(words["ROOT"]), words["ROOT"])
         self._set_ask(words, self.referents[0])
@@ -200,7 +200,7 @@ class _Reading:
             assert isinstance(first, Token)
             self._clue(about, "possessive" if first.type == "POSSESSIVE" else "subject", children, None)
 
-    def _clue(self, about: Referent, voice: Voice, parts: list, as_of: str | None) -> None:  # type: ignore[type-arg]
+    def _clue(self, about: Referent, voice: Voice, parts: list[Any], as_of: str | None) -> None:
         """One clue: the opening, then a value or a described vertex, then perhaps a tail and a day."""
         opening = parts[0]
         if opening.type == "IS_A":

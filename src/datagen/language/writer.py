@@ -140,8 +140,8 @@ class Writer:
         return f"a {ORDINALS[vertex.number - 1]} {vertex.word}"
 
     def _back(self, vertex: Vertex) -> str:
-        """Later mention: "that town", "this club" for what is sought, "the second town" where there are several."""
-        if self.totals[vertex.word] == 1:
+        """Later mention: "that town", "this club" for what is sought, "the second town" once there are several."""
+        if self.introduced[vertex.word] == 1:
             pointing = "this" if vertex is self.root else "that"
             return f"{self.rng.choice((pointing, pointing, 'the'))} {vertex.word}"
         return f"the {ORDINALS[vertex.number - 1]} {vertex.word}"
@@ -246,7 +246,7 @@ class Writer:
 
     def _sentence(self, vertex: Vertex, *, same: bool) -> str:
         """One sentence about a vertex: "That stadium was opened in 1925 and has 4,000 seats."."""
-        it = same and not self.newest and not vertex.person
+        back = "it" if same and not self.newest and not vertex.person else self._back(vertex)
         self.newest = False
         clues = self._take(vertex, self.rng.choice((2, 2, 3)), main=True)
         said: list[str] = []
@@ -258,13 +258,13 @@ class Writer:
                 break
             clues.pop(0)
             if isinstance(clue, Edge) and phrase is not None and before is None and _begins_with_date(clue, phrase):
-                said.append(self._dated(vertex, clue, phrase, it=it))
+                said.append(self._dated(clue, phrase, back))
                 break
             words = self._said(clue, phrase, 0, last=not clues)
-            said.append(self._subject(vertex, words, before, it=it))
+            said.append(self._subject(vertex, words, before, back))
             before = words.voice
         if not said:
-            said = [self._one(vertex, clues.pop(0), it=it)]
+            said = [self._one(vertex, clues.pop(0), back)]
         vertex.todo = [*clues, *vertex.todo]
         return f"{_joined(said)}."
 
@@ -272,29 +272,23 @@ class Writer:
         """What a main clause may be. "Their birthplace is X and ..." cannot go on with a verb: nobody knows he or she."""
         return ("possessive",) if vertex.person and before == "possessive" else MAIN
 
-    def _dated(self, vertex: Vertex, edge: Edge, phrase: Phrase, *, it: bool) -> str:
+    def _dated(self, edge: Edge, phrase: Phrase, back: str) -> str:
         """A sentence that begins with its date: "As of 3 March 2025, its head coach is a coach who ..."."""
         assert edge.as_of is not None
-        back = self._back(vertex)
-        subject, possessive = ("it", "its") if it else (back, f"{back}'s")
-        said = f"{phrase.open} {self._child(edge, 0, inline=True)}"
-        return f"As of {day_words(edge.as_of)}, {subject if phrase.voice == 'subject' else possessive} {said}"
+        subject = back if phrase.voice == "subject" else _possessive(back)
+        return f"As of {day_words(edge.as_of)}, {subject} {phrase.open} {self._child(edge, 0, inline=True)}"
 
-    def _subject(self, vertex: Vertex, words: ClueWords, before: Voice | None, *, it: bool) -> str:
+    def _subject(self, vertex: Vertex, words: ClueWords, before: Voice | None, back: str) -> str:
         """Put the subject in front, or leave it out where the clause before has the same one."""
         if before is None:
-            back = self._back(vertex)
-            subject = "it" if it else back
-            possessive = "its" if it else f"{back}'s"
-            text = f"{subject if words.voice == 'subject' else possessive} {words.text}"
+            text = f"{back if words.voice == 'subject' else _possessive(back)} {words.text}"
             return text[0].upper() + text[1:]
         if words.voice == "possessive":
             return f"{'their' if vertex.person else 'its'} {words.text}"
         return words.text if before == "subject" else f"it {words.text}"
 
-    def _one(self, vertex: Vertex, clue: Clue, *, it: bool) -> str:
+    def _one(self, vertex: Vertex, clue: Clue, back: str) -> str:
         """The clause "It is one in which the club plays", for phrases that only follow a noun."""
-        back = "It" if it else self._back(vertex)
         said = self._relative(vertex, clue, 0, first=RELATIVE, last=True)
         assert said is not None
         pronoun = "someone" if vertex.person else "one"
@@ -303,12 +297,18 @@ class Writer:
     # --- clues ----------------------------------------------------------------------------------------------------
 
     def _pick(self, vertex: Vertex, clue: Clue, voices: tuple[Voice, ...], *, first: bool = True) -> Phrase | None:
-        """A phrase of one of these voices; where a described thing follows, rather one that ends in it."""
+        """A phrase of one of these voices; where a described thing follows, rather one that ends in it.
+
+        And rather "was designed by an architect" than "whose architect was an architect".
+        """
         assert not isinstance(clue, IsA)
         phrases = phrases_for(self.table, clue, vertex.node.type, self.style)
         phrases = [p for p in phrases if p.voice in voices and (first or not p.reduced)]
         if isinstance(clue, Edge) and clue.child.clues:
             phrases = [p for p in phrases if not p.tail] or phrases
+        if isinstance(clue, Edge):
+            word = f" {self.table.type_words.get(clue.child.type, '')} "
+            phrases = [p for p in phrases if word not in f" {p.open} "] or phrases
         return self.rng.choice(phrases) if phrases else None
 
     def _is_a(self, clue: IsA) -> ClueWords:
@@ -379,6 +379,10 @@ class Writer:
             return None
         pairs = list(zip(clues, phrases, strict=True))
         return _joined([self._said(c, p, 0, last=i == len(pairs) - 1).text for i, (c, p) in enumerate(pairs)])
+
+
+def _possessive(back: str) -> str:
+    return "its" if back == "it" else f"{back}'s"
 
 
 def _begins_with_date(edge: Edge, phrase: Phrase) -> bool:
