@@ -102,3 +102,23 @@ def test_the_entities_table_knows_linked_entities_that_have_no_page() -> None:
         (CLUB, "Rovers", "club"),
         ("https://z.example/q1", "Ost", "town"),
     ]
+
+
+def test_a_list_page_is_no_entity_whatever_kind_it_has() -> None:
+    text = "This is a complete list of all clubs based in [Ost@https://a.example/towns/ost].\n\n[Rovers@https://a.example/clubs/rovers]"
+    url = "https://r.example/lists/clubs/towns/ost"
+    result = resolved(page(url, "Clubs based in Ost", text, source_kind="registry", about_url=url, entity_type="town"))
+    assert url not in {e.key for e in result.entities}
+    assert result.closures[0].members == (CLUB,)
+
+
+def test_an_anchor_that_is_no_name_is_no_alias() -> None:
+    site = page(
+        "https://rovers.example/",
+        "Rovers",
+        "More at [www.a.example@https://a.example/clubs/rovers].\n\nFounded: 1901",
+        source_kind="official",
+        about_url=CLUB,
+        entity_type="club",
+    )
+    assert [(e.name, e.aliases) for e in resolved(site).entities] == [("Rovers", ())]

@@ -18,15 +18,11 @@ from dataclasses import dataclass, field, replace
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.notes import ENTITY_PREFIX, name_key
 from datagen.knowledge.reading import Reading
-from datagen.knowledge.subjects import TypeNames
+from datagen.knowledge.subjects import TypeNames, is_name
 from datagen.records.fact import Closure, Entity, Fact
 from datagen.records.page import LOW_TRUST_KINDS
 
 _PARENTHESIS = re.compile(r"\s*\([^()]*\)$")
-_NOT_A_NAME = re.compile(
-    r"(?:https?:|www\.|(?:home|here|more|read more|source|official (?:web)?site|website|link)$)", re.IGNORECASE
-)
-_MAX_NAME = 100
 
 
 class _Unresolved(Exception):
@@ -85,7 +81,7 @@ class EntityResolver:
                 record.types[rank if trusted else 2, entity.type] += 1
         if trusted:
             for url, anchor in reading.mentions:
-                if anchor[:1].isupper() and len(anchor) <= _MAX_NAME and not _NOT_A_NAME.match(anchor):
+                if is_name(anchor):
                     self._record(url).names[2, anchor] += 1
         for fact in reading.facts:
             relation = self._catalogue.relations[fact.relation]

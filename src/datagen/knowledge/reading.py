@@ -63,10 +63,12 @@ class Reader:
 
     def read(self, page: Page) -> Reading:
         """All that `page` states, in the order of its text."""
-        subject = find_subject(page, self.types, self.catalogue)
-        notes = PageNotes(page, subject, self.catalogue, self.types)
         parts = split_page(page.text, self._rows.is_label)
         list_type = self.types.find_in_title(page.title) if parts.members else None
+        subject = find_subject(page, self.types, self.catalogue)
+        if subject is not None and subject.key == page.url and list_type and not parts.own_rows:
+            subject = None  # "Bridges of Veltrin" with entries and no row of its own is a list, whatever its kind
+        notes = PageNotes(page, subject, self.catalogue, self.types)
         for row in parts.rows:
             self._rows.read(notes, row, list_type)
         self._prose.read(notes, parts.prose)

@@ -44,6 +44,11 @@ class Rows:
     members: tuple[Span, ...]
     prose: tuple[Span, ...]
 
+    @property
+    def own_rows(self) -> bool:
+        """Whether any row speaks of the page's own subject."""
+        return any(row.subject is None for row in self.rows)
+
 
 def split_page(text: str, is_label: Callable[[str], bool]) -> Rows:
     """Tell rows from prose; `is_label` says whether the catalogue knows a label."""

@@ -19,6 +19,11 @@ PROFILE_KINDS = frozenset({"encyclopedia", "official", "registry", "profile", "r
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SITE_SUFFIX = re.compile(r"\s+(?:\||–|—|-|::)\s+.*$")
 _PARENTHESIS = re.compile(r"\s*\([^()]*\)$")
+_MAX_NAME = 100
+_NOT_A_NAME = re.compile(
+    r"(?:https?:|www\.|\S+\.[a-z]{2,}$|(?:home|here|more|read more|source|official (?:web)?site|website|link)$)",
+    re.IGNORECASE,
+)
 _PERSON_PRONOUNS = ("He", "She", "They")
 _THING_PRONOUNS = ("It", "They")
 _POSSESSIVES = {"He": "His", "She": "Her", "They": "Their", "It": "Its"}
@@ -77,6 +82,11 @@ class Subject:
     """`Its`, `Her`, `The club's`."""
 
 
+def is_name(anchor: str) -> bool:
+    """Whether a link's words can be a name of what it leads to, as against `here` or `www.atlas.example`."""
+    return anchor[:1].isupper() and len(anchor) <= _MAX_NAME and _NOT_A_NAME.match(anchor) is None
+
+
 def clean_title(title: str) -> tuple[str, ...]:
     """The name in a title, then its longer forms: `Harlan (town) | Atlas` -> `Harlan`, `Harlan (town)`."""
     whole = title.strip()
@@ -96,7 +106,7 @@ def find_subject(page: Page, types: TypeNames, catalogue: Catalogue) -> Subject 
         return None
     own_page = about_itself or page.source_kind in PROFILE_KINDS
     titles = clean_title(page.title) if own_page else ()
-    anchors = tuple(dict.fromkeys(link.anchor for link in page.links if link.url == key))
+    anchors = (link.anchor for link in page.links if link.url == key and is_name(link.anchor))
     names = tuple(dict.fromkeys((*titles, *anchors)))
     return _with_words(key, kind, names, catalogue)
 
