@@ -14,8 +14,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import as_completed
 from prefect.tasks import Task
 
-from datagen import pipeline
+from datagen.cli.console import print_report
 from datagen.errors import DatagenError
+from datagen.pipeline.finishing import release, report
+from datagen.pipeline.making import carry_on, start_or_continue
+from datagen.pipeline.workshop import run_shard
+from datagen.runs.directory import open_run
 from datagen.runs.workers import Block, ShardReport, Work
 from flows.requests import RunRequest
 from flows.running import run_from_command_line, task_runner
@@ -36,7 +40,7 @@ def is_worth_retrying(_task: Task[..., ShardReport], _run: TaskRun, state: State
     cache_policy=NO_CACHE,
 )
 def make_shard(directory: str, first: int, stop: int) -> ShardReport:
-    return pipeline.run_shard(directory, first, stop)
+    return run_shard(directory, first, stop)
 
 
 def submit_shards(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[ShardReport]:
@@ -50,19 +54,21 @@ def submit_shards(work: Work, directory: str, blocks: Sequence[Block]) -> Iterat
 @flow(name="make-questions")
 def make_questions(directory: str) -> None:
     """All waves of one run; the task runner comes from the run's config."""
-    pipeline.carry_on(directory, pool=submit_shards, work=make_shard, watch=ProgressArtifact())
+    carry_on(open_run(directory), pool=submit_shards, work=make_shard, watch=ProgressArtifact())
 
 
 @flow(name="build-dataset")
 def build_dataset(request: RunRequest) -> str:
     """Make questions until the target is met, then write the release; returns its folder."""
-    config = request.load()
-    run = pipeline.start_or_continue(config)
-    make_questions.with_options(task_runner=task_runner(config.run))(run.directory)
-    publish_report(pipeline.report(run.directory))
-    release = pipeline.release(run)
-    publish_card(release)
-    return str(release)
+    run = start_or_continue(request.load())
+    make_questions.with_options(task_runner=task_runner(run.config.run))(run.directory)
+    folder = release(run)
+    found = report(run.directory, str(folder))
+    publish_report(found)
+    publish_card(folder)
+    print_report(found)
+    found.raise_if_short()
+    return str(folder)
 
 
 if __name__ == "__main__":

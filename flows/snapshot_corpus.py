@@ -5,14 +5,14 @@ from __future__ import annotations
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from datagen import pipeline
+from datagen.pipeline import corpus
 from flows.requests import RunRequest
 from flows.running import run_from_command_line
 
 
 @task(task_run_name="snapshot", retries=1, retry_delay_seconds=10)
-def build_corpus(request: RunRequest) -> dict[str, int | str]:
-    return pipeline.build_corpus(request.load())
+def build_corpus(request: RunRequest) -> corpus.Counts:
+    return corpus.build_corpus(request.load())
 
 
 @flow(name="snapshot-corpus")
