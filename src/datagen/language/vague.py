@@ -35,6 +35,8 @@ from datagen.records.fact import Literal
 _YEAR_GRIDS = (5, 10, 20, 25, 50, 100)
 _ROUND_PARTS = (Decimal("0.05"), Decimal("0.1"), Decimal("0.2"), Decimal("0.5"), Decimal(1))
 """Widths of "between" bands as parts of the value's power of ten."""
+_NARROWEST = Decimal("0.02")
+"""No "between" band is narrower than this part of the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +107,22 @@ def _round_ranges(low: float, high: float) -> Iterator[tuple[float, float]]:
     if centre == 0 or max(abs(low), abs(high)) >= UNBOUNDED / 10:
         return
     power = Decimal(10) ** centre.adjusted()
+    whole = low == int(low) and high == int(high)
     for part in _ROUND_PARTS:
         step = power * part
+        # A band of a hundredth says the value itself, and whole things come in whole numbers.
+        if step < abs(centre) * _NARROWEST or (whole and step < 1):
+            continue
         start = Decimal(math.floor(Decimal(repr(low)) / step)) * step
         yield float(start), float(start + step)
-    for digits in (1, 2):
+    for digits in (1, 2) if power >= 100 else (1,):
         yield rough_interval(float(f"{centre:.{digits}g}"))
-    yield float(Decimal(math.floor(Decimal(repr(low)) / power)) * power), UNBOUNDED
-    yield -UNBOUNDED, float(Decimal(math.ceil(Decimal(repr(high)) / power)) * power)
+    least = float(Decimal(math.floor(Decimal(repr(low)) / power)) * power)
+    most = float(Decimal(math.ceil(Decimal(repr(high)) / power)) * power)
+    if least < low:
+        yield least, UNBOUNDED
+    if most > high:
+        yield -UNBOUNDED, most
 
 
 def _telling_ranges(low: float, high: float, unit: str) -> Iterator[tuple[float, float]]:
