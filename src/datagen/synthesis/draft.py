@@ -58,6 +58,8 @@ class Rejected:
     reason: str
     detail: str
     draft: Draft | None = None
+    query: Query | None = None
+    """The tree of a candidate that ended before it was a draft."""
     verdicts: tuple[Verdict, ...] = ()
     """What the gates said before and at the end; empty for a candidate that ended inside its recipe."""
     spend: dict[str, int] = field(default_factory=dict)

@@ -44,7 +44,8 @@ def make_duetqa(candidate: int, seed: int, bench: Workbench, settings: DuetqaSet
         return Rejected(candidate, "duetqa", "propose", proposal.reason, proposal.detail, spend=spend)
     drafted = _draft(bench, proposal, settings, rng)
     if isinstance(drafted, Stop):
-        return Rejected(candidate, "duetqa", drafted.stage, drafted.reason, drafted.detail, spend=spend)
+        stop = drafted
+        return Rejected(candidate, "duetqa", stop.stage, stop.reason, stop.detail, query=stop.query, spend=spend)
     return replace(
         drafted,
         candidate=candidate,
@@ -73,7 +74,12 @@ def _used(themes: tuple[Theme, ...], proposal: Proposal) -> tuple[str, ...]:
 def _draft(bench: Workbench, proposal: Proposal, settings: DuetqaSettings, rng: random.Random) -> Draft | Stop:
     newest = max((hop.published_at for hop in proposal.hops if hop.published_at), default=None)
     if settings.cutoff is not None and (newest is None or newest < settings.cutoff):
-        return Stop("dates", "nothing_after_cutoff", f"the newest hop is of {newest}, the cutoff is {settings.cutoff}")
+        return Stop(
+            "dates",
+            "nothing_after_cutoff",
+            f"the newest hop is of {newest}, the cutoff is {settings.cutoff}",
+            proposal.query,
+        )
     proven = prove(bench, proposal.query)
     if not isinstance(proven, Stop):
         proven = prune(bench, proven)

@@ -88,7 +88,9 @@ def _grow(
             last = outcome
         else:
             tree, last = outcome, None
-    return Stop("grow", "too_many_steps", f"the tree was unfinished after {max_steps} actions")
+    return Stop(
+        "grow", "too_many_steps", f"the tree was unfinished after {max_steps} actions", tree.query if tree else None
+    )
 
 
 def _proven(bench: Workbench, tree: ResearchTree, target: GrowthTarget, rng: random.Random) -> Proven | Stop:
@@ -103,9 +105,11 @@ def _proven(bench: Workbench, tree: ResearchTree, target: GrowthTarget, rng: ran
         return proven
     root = proven.query.root
     if depth(root) < MIN_DEPTH or count_vertices(root) < MIN_VERTICES:
-        return Stop("grow", "too_small", f"depth {depth(root)} and {count_vertices(root)} vertices are left")
+        return Stop(
+            "grow", "too_small", f"depth {depth(root)} and {count_vertices(root)} vertices are left", proven.query
+        )
     return proven
 
 
 def _rejected(candidate: int, stop: Stop) -> Rejected:
-    return Rejected(candidate, "infoseek", stop.stage, stop.reason, stop.detail)
+    return Rejected(candidate, "infoseek", stop.stage, stop.reason, stop.detail, query=stop.query)

@@ -25,6 +25,7 @@ class Stop:
     stage: str
     reason: str
     detail: str
+    query: Query | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,10 @@ def prove(bench: Workbench, query: Query, key: str | None = None) -> Proven | St
     """Certify the query, for this root where it is known."""
     proof = certify(bench.graph, query)
     if not proof.answer_set or (key is not None and key not in proof.answer_set):
-        return Stop("prove", "answer_not_proven", f"{key or 'no entity'} does not surely match all clues")
+        return Stop("prove", "answer_not_proven", f"{key or 'no entity'} does not surely match all clues", query)
     if not proof.unique:
         rivals = "an open class" if proof.rivals == UNBOUNDED else f"{len(proof.answer_set) - 1 + proof.rivals} more"
-        return Stop("prove", "not_unique", f"{rivals} could match as well")
+        return Stop("prove", "not_unique", f"{rivals} could match as well", query)
     return Proven(query, proof, proof.answer_set[0])
 
 
@@ -68,7 +69,7 @@ def prune(bench: Workbench, proven: Proven) -> Proven | Stop:
         if isinstance(outcome, Stop):
             return outcome
         proven = outcome
-    return Stop("prove", "redundant_clues", f"clues stayed idle after {MAX_PRUNED} had been pruned")
+    return Stop("prove", "redundant_clues", f"clues stayed idle after {MAX_PRUNED} had been pruned", proven.query)
 
 
 def _without(root: Node, address: ClueAddress) -> Node:

@@ -44,7 +44,9 @@ def tell(bench: Workbench, proven: Proven, chance: float, rng: random.Random) ->
     """Obfuscate the tree where its proof survives it, and put it into words."""
     answer = answer_of(bench.graph, proven.query, proven.key)
     if answer is None:
-        return Stop("answer", "not_gradable", f"{proven.query.ask} of {proven.key} is not stated once and exactly")
+        return Stop(
+            "answer", "not_gradable", f"{proven.query.ask} of {proven.key} is not stated once and exactly", proven.query
+        )
     raw = put_into_words(bench, proven.query, rng)
     if isinstance(raw, Stop):
         return raw
@@ -69,13 +71,13 @@ def put_into_words(bench: Workbench, query: Query, rng: random.Random) -> str | 
     try:
         text = bench.verbaliser.write(query, rng)
     except WordingError as exc:
-        return Stop("verbalise", "no_words", str(exc))
+        return Stop("verbalise", "no_words", str(exc), query)
     try:
         meaning = bench.parser.parse(text)
     except ParseError as exc:
-        return Stop("verbalise", "does_not_parse", f"{text!r}: {exc}")
+        return Stop("verbalise", "does_not_parse", f"{text!r}: {exc}", query)
     if not same_meaning(meaning, query):
-        return Stop("verbalise", "means_something_else", f"{text!r} reads back as another formula")
+        return Stop("verbalise", "means_something_else", f"{text!r} reads back as another formula", query)
     return text
 
 

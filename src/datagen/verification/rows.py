@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from datagen.knowledge.formula import Edge, IsA, Node, count_vertices, depth, query_to_dict, walk_clues
+from datagen.knowledge.formula import Edge, IsA, Node, Query, count_vertices, depth, query_to_dict, walk_clues
 from datagen.records.ids import canonical_json, content_id
 from datagen.records.question import Certificate, Verdict
 from datagen.synthesis.draft import Draft, Rejected
@@ -63,7 +63,7 @@ def to_question_row(
         ],
         "guesses": list(draft.guesses),
         "verdicts": [asdict(v) for v in verdicts],
-        "tree": _tree(draft),
+        "tree": _tree(draft.query),
         "spend": _spend(draft.spend),
         "lineage": {**lineage, "candidate": draft.candidate},
     }
@@ -72,6 +72,7 @@ def to_question_row(
 def to_reject_row(rejected: Rejected, lineage: Mapping[str, Any]) -> dict[str, Any]:
     """One row of `rejects`; question and tree are null where the candidate ended before it had them."""
     draft = rejected.draft
+    query = draft.query if draft else rejected.query
     return {
         "candidate": rejected.candidate,
         "recipe": rejected.recipe,
@@ -80,15 +81,15 @@ def to_reject_row(rejected: Rejected, lineage: Mapping[str, Any]) -> dict[str, A
         "detail": rejected.detail,
         "question": draft.question if draft else None,
         "answer": draft.answer.text if draft else None,
-        "tree": _tree(draft) if draft else None,
+        "tree": _tree(query) if query else None,
         "verdicts": [asdict(v) for v in rejected.verdicts],
         "spend": _spend(rejected.spend),
         "lineage": {**lineage, "candidate": rejected.candidate},
     }
 
 
-def _tree(draft: Draft) -> str:
-    return canonical_json(query_to_dict(draft.query)).decode()
+def _tree(query: Query) -> str:
+    return canonical_json(query_to_dict(query)).decode()
 
 
 def _spend(spend: Mapping[str, int]) -> dict[str, Any]:
