@@ -38,6 +38,7 @@ app.command()(making.preview)
 app.command()(making.run)
 app.command()(making.resume)
 app.command()(reading.report)
+app.command()(reading.verify)
 
 
 def main() -> None:
