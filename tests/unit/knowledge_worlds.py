@@ -7,7 +7,7 @@ import random
 from datagen.knowledge.catalogue import EntityType, Relation, make_catalogue
 from datagen.knowledge.formula import Clue, Constant, Edge, EntityRef, IsA, Match, Node, Within
 from datagen.knowledge.graph import FactGraph
-from datagen.knowledge.literals import date_interval, number_literal, ordinal, text_literal, year_interval
+from datagen.knowledge.literals import date_interval, ordinal, text_literal, year_interval
 from datagen.knowledge.plain_world import PlainWorld
 from datagen.records.fact import Closure, Entity, Evidence, Fact, Literal
 from datagen.records.ids import sha256_hex
@@ -160,7 +160,9 @@ class RandomWorld:
         return Closure("subjects", relation.id, key, literal, type_id, tuple(sorted(members | some)), source, day)
 
     def graph(self) -> FactGraph:
-        return FactGraph.build(CATALOGUE, self.facts, self.closures, self.entities, self.closed_types, self.silent)
+        return FactGraph.build(
+            CATALOGUE, self.facts, self.closures, self.entities, self.closed_types, silent_relations=self.silent
+        )
 
     def plain(self) -> PlainWorld:
         return PlainWorld.read(

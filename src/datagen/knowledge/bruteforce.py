@@ -11,13 +11,23 @@ tried only where some clue is not needed (possible sets never shrink when a clue
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 
-from datagen.knowledge.formula import Clue, ClueAddress, Edge, EntityRef, IsA, Match, Node, Query, Within
+from datagen.knowledge.formula import Clue, ClueAddress, Edge, EntityRef, IsA, Match, Node, Query, Within, walk_clues
 from datagen.knowledge.formula import depth as tree_depth
-from datagen.knowledge.formula import walk_clues
-from datagen.knowledge.plain_world import Known, PlainWorld, Value, covers_day, day_of, inside, may_equal, stated_value, trust_of, value_of  # fmt: skip
+from datagen.knowledge.plain_world import (  # fmt: skip
+    Known,
+    PlainWorld,
+    Value,
+    covers_day,
+    day_of,
+    inside,
+    may_equal,
+    stated_value,
+    trust_of,
+    value_of,
+)
 from datagen.records.fact import Evidence, Fact
 from datagen.records.ids import sha256_hex
 from datagen.records.question import Certificate, ClueEvidence
@@ -48,14 +58,14 @@ class Checker:
             if self.judge(node, STRANGER)[1]:
                 self._matching[node] = None
             else:
-                pool = self.world.types if self._thorough else self._pool(node)
+                pool = set(self.world.types) if self._thorough else self._pool(node)
                 self._matching[node] = {key for key in pool if self.judge(node, key)[1]}
         return self._matching[node]
 
-    def _pool(self, node: Node) -> Iterable[str]:
+    def _pool(self, node: Node) -> set[str]:
         """A set that holds everyone who could match: of a clue that excludes strangers, or everyone."""
         pools = [pool for clue in node.clues if (pool := self._clue_pool(clue, node.type)) is not None]
-        return min(pools, key=len) if pools else self.world.types
+        return min(pools, key=len) if pools else set(self.world.types)
 
     def _clue_pool(self, clue: Clue, type_id: str | None) -> set[str] | None:
         if isinstance(clue, IsA) or self.judge_clue(clue, type_id, STRANGER)[1]:
@@ -143,7 +153,7 @@ class Checker:
         asked: set[Value] | None = {self._asked(clue)} if not isinstance(clue, Edge) else None
         if isinstance(clue, Edge):
             found = self.matching(clue.child)
-            if not found:
+            if found is None or not self.world.has_lists(clue.relation):
                 return True
             asked = set(found)
         assert asked is not None
@@ -198,10 +208,10 @@ def subtree(node: Node, kept: set[ClueAddress], prefix: ClueAddress = ()) -> Nod
     for i, clue in enumerate(node.clues):
         address = (*prefix, i)
         if address in kept:
-            below = isinstance(clue, Edge)
-            clues.append(
-                Edge(clue.relation, subtree(clue.child, kept, address), clue.inverse, clue.as_of) if below else clue
-            )  # type: ignore[union-attr]
+            if isinstance(clue, Edge):
+                clues.append(Edge(clue.relation, subtree(clue.child, kept, address), clue.inverse, clue.as_of))
+            else:
+                clues.append(clue)
     return Node(node.type, tuple(clues))
 
 

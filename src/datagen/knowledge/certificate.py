@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def certify(graph: FactGraph, query: Query) -> Certificate:
     addresses = tuple(address for address, _ in walked)
     clues = tuple(describe(clue) for _, clue in walked)
     assumptions = find_assumptions(graph, root)
-    shared = {
+    shared: dict[str, Any] = {
         "mode": "closed_world" if assumptions else "open_world",
         "clues": clues,
         "assumptions": assumptions,
@@ -72,10 +73,13 @@ def certify(graph: FactGraph, query: Query) -> Certificate:
     if universe is None:
         return _open_certificate(graph, evaluation, root, len(walked), shared)
     variants = Variants(evaluation, root, universe)
+    for clue, mask in zip(root.clues, variants.alone, strict=True):
+        evaluation.remember(clue, root.type, universe, mask)
     possible = universe[variants.full]
     sure = possible[evaluation.masks(root, possible)[0]] if len(possible) else possible
     necessity = _necessity(evaluation, root, addresses, variants, closing)
-    subset, exact = (), len(walked) <= ALL_SUBSETS_UP_TO
+    subset: tuple[int, ...] = ()
+    exact = len(walked) <= ALL_SUBSETS_UP_TO
     unique = len(possible) == len(sure) == 1
     if unique:
         subset, exact = minimal_subset(evaluation, root, addresses, necessity)
@@ -91,13 +95,13 @@ def certify(graph: FactGraph, query: Query) -> Certificate:
         dependency_depth=depth(keep_clues(root, addresses, subset)) if unique else 0,
         excluded_by=_excluded_by(evaluation, root, possible),
         evidence=proof.evidence() if proof else (),
-        exclusion_evidence=proof.exclusion_evidence(universe) if proof else (),
-        **shared,  # type: ignore[arg-type]
+        exclusion_evidence=proof.exclusion_evidence(universe, variants) if proof else (),
+        **shared,
     )
 
 
 def _open_certificate(
-    graph: FactGraph, evaluation: Evaluation, root: Node, clues: int, shared: dict[str, object]
+    graph: FactGraph, evaluation: Evaluation, root: Node, clues: int, shared: dict[str, Any]
 ) -> Certificate:
     """Strangers could match: every size is UNBOUNDED, and stays so without any clue."""
     sure = evaluation.sure(root)
@@ -110,7 +114,7 @@ def _open_certificate(
         minimal_subset_exact=clues <= ALL_SUBSETS_UP_TO,
         min_documents=0,
         dependency_depth=0,
-        **shared,  # type: ignore[arg-type]
+        **shared,
     )
 
 

@@ -9,6 +9,7 @@ The day number is `datetime.date.toordinal`, continued below year 1 (astronomica
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from datagen.records.fact import Literal
 
@@ -74,6 +75,7 @@ def iso(ordinal: float) -> str:
     return f"{sign}{abs(year):04d}-{month:02d}-{day:02d}"
 
 
+@lru_cache(maxsize=65_536)
 def ordinal(text: str) -> int:
     """Day number of an ISO day ("2025-03-03"). Raises ValueError for anything else."""
     match = re.fullmatch(r"(-?\d{4})-(\d{2})-(\d{2})", text)
@@ -132,7 +134,7 @@ def _interval(text: str) -> tuple[int, int] | None:
 
 
 def _about(text: str) -> tuple[int, int] | None:
-    """ "c. 1900" allows ten years either way, "c. 1903" five; a day or month after "about" allows a year."""
+    """How far "about" reaches: ten years either way of 1900, five of 1903, one of a stated month or day."""
     span = _interval(text)
     if span is None:
         return None

@@ -74,6 +74,7 @@ class Evaluation:
         self.graph = graph
         self._closed: dict[int, tuple[Node, Ids | None]] = {}
         self._universes: dict[tuple[int, str | None], tuple[Clue, Ids | None]] = {}
+        self._masks: dict[tuple[int, str | None, int], tuple[Clue, Ids, Mask]] = {}
         self._allowed: dict[tuple[int, str | None], tuple[Clue, Ids | None]] = {}
 
     # --- closed vertices: everyone who could match, when that is known --------------------------------------------
@@ -83,10 +84,30 @@ class Evaluation:
         known = self._closed.get(id(node))
         if known is None:
             universe = self.universe(node)
-            found = universe if universe is None else self.keep(node, universe)
             # The node is kept beside the result: its id may not be reused while it is a key.
-            known = self._closed[id(node)] = (node, found)
+            known = self._closed[id(node)] = (node, None if universe is None else self._left(node, universe))
         return known[1]
+
+    def _left(self, node: Node, universe: Ids) -> Ids:
+        """Those of a universe who could match. Universes recur between variants of a tree, so masks are remembered."""
+        if len(universe) > COMPRESS:
+            return self.keep(node, universe)
+        possible = self.graph.may_be(universe, node.type)
+        for clue in node.clues:
+            possible = possible & self.possible_mask(clue, node.type, universe)
+        return universe[possible]
+
+    def possible_mask(self, clue: Clue, type_id: str | None, universe: Ids) -> Mask:
+        """`clue_masks` on a set that lives as long as this evaluation, possible half, remembered."""
+        key = (id(clue), type_id, id(universe))
+        known = self._masks.get(key)
+        if known is None:
+            self.remember(clue, type_id, universe, self.clue_masks(clue, type_id, universe)[1])
+            known = self._masks[key]
+        return known[2]
+
+    def remember(self, clue: Clue, type_id: str | None, universe: Ids, mask: Mask) -> None:
+        self._masks[id(clue), type_id, id(universe)] = (clue, universe, mask)
 
     def universe(self, node: Node) -> Ids | None:
         """The smallest set at hand that holds everyone who could match; None when the vertex is open."""
@@ -185,7 +206,8 @@ class Evaluation:
     def limiting(self, clue: Match | Within | Edge, type_id: str | None) -> list[list[ClosedList]] | None:
         """The complete lists that speak of a clue, one group for each object it may mean; None unless all are listed.
 
-        A child that nothing can match has no lists, so it limits nobody: the caution costs only impossible questions.
+        Where nothing can match the child there is nothing to list, and nobody is left. A relation without any complete
+        list limits nobody, even then: that saves looking, and costs only impossible questions.
         """
         graph = self.graph
         relation, type_code = graph.relation_index[clue.relation], graph.taxonomy.code(type_id)
@@ -199,7 +221,7 @@ class Evaluation:
             groups = [[] if code is None else graph.lists.of_subjects(relation, code, type_code, clue.as_of)]
         else:
             groups = [graph.lists.of_value(relation, self.asked(clue), type_code, clue.as_of)]
-        return groups if groups and all(groups) else None
+        return groups if all(groups) else None
 
     # --- masks: what each clue says of given entities -------------------------------------------------------------
 
@@ -214,7 +236,7 @@ class Evaluation:
         return sure, possible
 
     def _masks_of_many(self, node: Node, ids: Ids, sure: Mask, possible: Mask) -> tuple[Mask, Mask]:
-        left = np.flatnonzero(possible)
+        left = possible.nonzero()[0]
         sure = sure & possible
         for clue in sorted(node.clues, key=lambda c: isinstance(c, Edge)):
             clue_sure, clue_possible = self.clue_masks(clue, node.type, ids[left])

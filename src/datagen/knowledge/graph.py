@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datagen.errors import SnapshotError
-from datagen.knowledge.arrays import Arrays, Ids, Mask, StringTable, is_in, load_arrays, save_arrays
+from datagen.knowledge.arrays import Ids, Mask, StringTable, is_in, load_arrays, save_arrays
 from datagen.knowledge.building import ALIAS_SEPARATOR, FORMAT, Built, build_arrays
 from datagen.knowledge.catalogue import Catalogue, Relation, catalogue_from_dict
 from datagen.knowledge.dates import iso, ordinal
@@ -90,6 +90,7 @@ class FactGraph:
         closures: Iterable[Closure],
         entities: Iterable[Entity],
         closed_types: Sequence[str] = (),
+        *,
         silent_relations: Sequence[str] = (),
     ) -> FactGraph:
         """Read all rows once. `closed_types` are taken to be complete, `silent_relations` to say everything there is."""
@@ -179,7 +180,11 @@ class FactGraph:
         """Ids known to be of this type or a narrower one, ascending; everything for None."""
         found = self._members.get(type_id)
         if found is None:
-            chosen = np.ones(len(self), np.bool_) if type_id is None else self.is_a(np.arange(len(self)), type_id)
+            chosen = (
+                np.ones(len(self), np.bool_)
+                if type_id is None
+                else self.is_a(np.arange(len(self), dtype=np.int32), type_id)
+            )
             found = self._members[type_id] = np.flatnonzero(chosen).astype(np.int32)
         return found
 

@@ -18,7 +18,18 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from datagen.knowledge.dates import MONTHS, day, day_number, days_in_month, format_days, iso, ordinal, parse_date, year_interval, ymd  # fmt: skip
+from datagen.knowledge.dates import (  # fmt: skip
+    MONTHS,
+    day,
+    day_number,
+    days_in_month,
+    format_days,
+    iso,
+    ordinal,
+    parse_date,
+    year_interval,
+    ymd,
+)
 from datagen.knowledge.numbers import digits, format_number, parse_number, split_qualifier
 from datagen.knowledge.units import factor, normalise_unit
 from datagen.records.fact import Literal

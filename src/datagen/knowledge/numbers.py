@@ -40,7 +40,7 @@ _QUALIFIER = re.compile(r"\s*\((?:as of\s+)?(?P<when>[^()]*?\d{4}(?:-\d{2,4})?)(
 
 
 def split_qualifier(text: str) -> tuple[str, str | None]:
-    """ "94.7% (2022 est.)" -> ("94.7%", "2022"): the value's wording and the time it is qualified with, if any."""
+    """The value's wording and the time it is qualified with, if any: "94.7% (2022 est.)" -> ("94.7%", "2022")."""
     match = _QUALIFIER.search(text)
     if match is None:
         return text.strip(), None
@@ -140,5 +140,4 @@ def _with_prefix(low: float, high: float, unit: str) -> str:
 
 def digits(value: float) -> str:
     """Plain digits with thousands separators and no exponent: 2381740.0 -> "2,381,740"."""
-    text = f"{Decimal(repr(value)):,f}"
-    return text[:-2] if text.endswith(".0") else text
+    return f"{Decimal(repr(value)):,f}".removesuffix(".0")

@@ -6,7 +6,7 @@ Nothing here is shared with the fact graph. The rules are those of `knowledge.re
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 import unicodedata
 from collections import defaultdict
@@ -63,7 +63,7 @@ def may_equal(a: Value, b: Value) -> bool:
 def day_of(text: str | None) -> int | None:
     if text and re.fullmatch(r"\d{4}-\d\d-\d\d", text[:10]):
         try:
-            return datetime.date.fromisoformat(text[:10]).toordinal()
+            return dt.date.fromisoformat(text[:10]).toordinal()
         except ValueError:
             return None
     return None
@@ -344,6 +344,9 @@ class PlainWorld:
             if covers and on == day:
                 found.append(kept[0][0])
         return set.intersection(*found) if found else None
+
+    def has_lists(self, relation: str) -> bool:
+        return any(side == "subjects" and r == relation for side, r, _ in self._by_anchor)
 
     def _literal_anchors(self, relation: str) -> list[Value]:
         return [a for side, r, a in self._by_anchor if side == "subjects" and r == relation and not isinstance(a, str)]

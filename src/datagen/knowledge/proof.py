@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from datagen.knowledge.dates import ordinal
 from datagen.knowledge.evaluator import Evaluation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Query, Within, walk_nodes
 from datagen.knowledge.resolution import ClosedList
+from datagen.knowledge.variants import Variants
 from datagen.records.fact import Evidence
 from datagen.records.question import ClueEvidence
 
@@ -102,18 +104,19 @@ class Proof:
         """Fewest pages that together state every clue of the path."""
         return fewest_covering([{int(self._graph.statements.page[r]) for r in step.rows} for step in self.steps])
 
-    def exclusion_evidence(self, universe: Ids) -> tuple[ClueEvidence, ...]:
+    def exclusion_evidence(self, universe: Ids, variants: Variants) -> tuple[ClueEvidence, ...]:
         """First the complete lists that closed the tree, then a value of each rival that these left, capped.
 
-        `universe` is the set that closed the root.
+        `universe` is the set that closed the root, `variants` what the clues say about it.
         """
-        found = [clue_evidence(number, self._graph.list_evidence(c.row)) for number, c in self._lists()]
-        found = list(dict.fromkeys(found))[:EXCLUSION_EVIDENCE]
-        rivals = universe[self._graph.may_be(universe, self._root.type)]
-        for rival in rivals[rivals != self._answer][:EXCLUSION_EVIDENCE].tolist():
-            if len(found) < EXCLUSION_EVIDENCE:
-                found += self._against(rival)
-        return tuple(found[:EXCLUSION_EVIDENCE])
+        lists = (clue_evidence(number, self._graph.list_evidence(c.row)) for number, c in self._lists())
+        found = list(dict.fromkeys(islice(lists, EXCLUSION_EVIDENCE)))
+        for position in variants.base.nonzero()[0].tolist():
+            if len(found) >= EXCLUSION_EVIDENCE:
+                break
+            if not variants.full[position]:
+                found += self._against(int(universe[position]), [bool(mask[position]) for mask in variants.alone])
+        return tuple(found)
 
     def _lists(self) -> Iterator[tuple[int, ClosedList]]:
         """(clue, complete list) for every list that limits a clue or a type of the tree; a type counts as clue 0."""
@@ -125,18 +128,14 @@ class Proof:
                 for group in self._evaluation.limiting(clue, type_id) or ():
                     yield from ((number, c) for c in group)
 
-    def _against(self, rival: int) -> list[ClueEvidence]:
+    def _against(self, rival: int, possible: list[bool]) -> list[ClueEvidence]:
         """The statement about a rival that contradicts the first clue which excludes it."""
-        one = np.array([rival], np.int32)
         number = 0
-        for clue in self._root.clues:
-            size = _clue_count(clue)
-            plain = isinstance(clue, (Match, Within, Edge)) and not getattr(clue, "inverse", False)
-            if plain and not self._evaluation.clue_masks(clue, self._root.type, one)[1][0]:
-                assert isinstance(clue, (Match, Within, Edge))
+        for clue, could in zip(self._root.clues, possible, strict=True):
+            if not could and not isinstance(clue, IsA) and (isinstance(clue, Within) or not clue.inverse):
                 rows = self._values_of(clue, rival)
                 return [clue_evidence(number, self._graph.statements.evidence(rows[0]))] if rows else []
-            number += size
+            number += _clue_count(clue)
         return []
 
     def _values_of(self, clue: Match | Within | Edge, subject: int) -> list[int]:

@@ -23,8 +23,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from datagen.knowledge.arrays import Arrays, Ids, Mask, is_in, rows_of, union
 from datagen.knowledge.catalogue import Catalogue
@@ -33,6 +36,7 @@ from datagen.knowledge.statements import ALWAYS, KINDS, UNKNOWN_DAY
 from datagen.knowledge.taxonomy import Taxonomy
 from datagen.records.fact import Literal
 
+Rows = npt.NDArray[np.signedinteger[Any]]
 Row = tuple[int, int, int, int, int]
 """(relation, subject, code, first day, last day)"""
 SIDES = ("subjects", "objects", "members")
@@ -178,7 +182,7 @@ class Resolver:
             return False
         return contains(self._values[outer - self._entities], self._values[inner - self._entities])
 
-    def _settle(self, st: Arrays, rows: Ids, fits: Mask) -> None:
+    def _settle(self, st: Arrays, rows: Rows, fits: Mask) -> None:
         said = [(int(st["code"][r]) if fits[r] else -1, int(st["rank"][r]), int(st["day"][r])) for r in rows]
         left = [a for a in said if not any(self._corrects(b, a) for b in said)]
         rel, subj = int(st["rel"][rows[0]]), int(st["subj"][rows[0]])
@@ -195,11 +199,11 @@ class Resolver:
             return False
         return earlier[0] < 0 or not self.agree(later[0], earlier[0])
 
-    def _settle_by_day(self, st: Arrays, rows: Ids, fits: Mask) -> None:
+    def _settle_by_day(self, st: Arrays, rows: Rows, fits: Mask) -> None:
         said = [(int(st["code"][r]) if fits[r] else -1, int(st["first"][r]), int(st["last"][r])) for r in rows]
         rel, subj = int(st["rel"][rows[0]]), int(st["subj"][rows[0]])
         edges = sorted({first for _, first, _ in said} | {last + 1 for _, _, last in said})
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             codes = [code for code, first, last in said if first <= start and stop - 1 <= last]
             if not codes:
                 continue
@@ -236,7 +240,7 @@ class Resolver:
         self._demote(sure)
         return kept, len(lists) - len(kept)
 
-    def _outside(self, sure: Arrays, closed: ClosedList, types: Ids, keys: tuple[Ids, Ids, Ids]) -> Ids:
+    def _outside(self, sure: Arrays, closed: ClosedList, types: Ids, keys: tuple[Rows, Rows, Rows]) -> Rows:
         """Rows of `sure` that a list should contain and does not."""
         by_object, object_key, subject_key = keys
         if closed.side == "objects":
@@ -254,7 +258,7 @@ class Resolver:
         stray = ~is_in(ends, closed.members) & (sure["first"][rows] <= closed.day) & (closed.day <= sure["last"][rows])
         if closed.side == "subjects" and closed.type_code >= 0:
             stray &= self._taxonomy.narrower[types[ends], closed.type_code]
-        chosen: Ids = rows[stray]
+        chosen: Rows = rows[stray]
         return chosen
 
     def _spread(self, sure: Arrays) -> None:
@@ -302,7 +306,7 @@ class Resolver:
                 self._maybe.rows += [(rel, subj, twin, first, last) for twin in twins[code]]
 
 
-def _range(keys: Ids, relation: int, end: int) -> Ids:
+def _range(keys: Rows, relation: int, end: int) -> Rows:
     low, high = keys.searchsorted(np.int64(relation << 32 | end)), keys.searchsorted(np.int64(relation << 32 | end), "right")  # fmt: skip
     return np.arange(low, high)
 

@@ -11,7 +11,7 @@ evidence, so that membership proves and conflicts like any other statement.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -101,9 +101,7 @@ class Collector:
 
     def entity(self, key: str, name: str = "") -> int:
         number = self._entities.setdefault(key, len(self._entities))
-        if name and key not in self.names:
-            self.names[key] = name
-        elif name and name < self.names[key]:
+        if name and name < self.names.get(key, name + "\0"):
             self.names[key] = name
         return number
 
@@ -166,7 +164,7 @@ class Collector:
             return
         changes = relation >= 0 and self._changes[relation]
         day = closure.as_of or closure.evidence.published_at
-        first, last = period_of(day, day) if changes else ALWAYS
+        first = period_of(day, day)[0] if changes else ALWAYS[0]
         if first == UNKNOWN_DAY:
             self.skipped += 1  # a list of what changes, without a day, is complete on no known day
             return
@@ -186,11 +184,11 @@ class Collector:
         if closure.side == "members":
             return
         for member in closure.members:
-            ends = (closure.anchor_key, None) if closure.side == "subjects" else (member, None)
-            subject = member if closure.side == "subjects" else closure.anchor_key
-            literal = closure.anchor_literal if closure.side == "subjects" and ends[0] is None else None
+            of_anchor = closure.side == "subjects"
+            subject, other = (member, closure.anchor_key) if of_anchor else (closure.anchor_key, member)
+            literal = closure.anchor_literal if other is None else None
             if subject is not None:
-                self.add_fact(Fact(subject, closure.relation, "", ends[0], literal, evidence, day, day), derived=True)
+                self.add_fact(Fact(subject, closure.relation, "", other, literal, evidence, day, day), derived=True)
 
     def finish(self, entities: Iterable[Entity]) -> tuple[Collected, list[Entity | None]]:
         """Final numbering. Also returns the entity rows in id order, None where no row describes a key."""
@@ -228,29 +226,31 @@ class Collector:
         days = np.array([self._page_days[i] for i in order], np.int32)
         return table.arrays("pages") | {"page_rank": ranks, "page_day": days}, number
 
-    def _statement_arrays(self, final: object, entity_number: Ids, page_number: Ids) -> Arrays:
+    def _statement_arrays(self, final: Callable[[Ids], Ids], entity_number: Ids, page_number: Ids) -> Arrays:
         raw = {name: np.frombuffer(column, np.int32) if len(column) else np.empty(0, np.int32) for name, column in self._rows.items()}  # fmt: skip
         subj = entity_number[raw["subj"]] if len(raw["subj"]) else raw["subj"]
-        code = final(raw["code"])  # type: ignore[operator]
+        code = final(raw["code"])
         page = page_number[raw["page"]] if len(raw["page"]) else raw["page"]
         rank = np.array(self._page_ranks, np.int8)[raw["page"]] if len(page) else np.empty(0, np.int8)
         day = np.array(self._page_days, np.int32)[raw["page"]] if len(page) else np.empty(0, np.int32)
         order = np.lexsort((raw["end"], raw["start"], page, -day, -rank, code, subj, raw["rel"]))
         ends = np.frombuffer(self._quote_ends, np.int64)
         key = (raw["rel"].astype(np.int64) << 32) | subj
-        columns = {"code": code, "page": page, "rank": rank, "day": day, "quote_start": ends[:-1], "quote_end": ends[1:], "key": key}  # fmt: skip
+        columns: Arrays = {"code": code, "page": page, "rank": rank, "day": day, "quote_start": ends[:-1], "quote_end": ends[1:], "key": key}  # fmt: skip
         columns |= {name: raw[name] for name in ("start", "end", "first", "last")} | {"derived": raw["derived"].astype(np.int8)}  # fmt: skip
         arrays = {f"st_{name}": column[order] for name, column in columns.items()}
         quotes = np.frombuffer(bytes(self._quotes), np.uint8)
         self._quotes = bytearray()
         return arrays | {"st_quotes": quotes}
 
-    def _list_arrays(self, arrays: Arrays, final: object, entity_number: Ids, page_number: Ids) -> list[Ids]:
+    def _list_arrays(
+        self, arrays: Arrays, final: Callable[[Ids], Ids], entity_number: Ids, page_number: Ids
+    ) -> list[Ids]:
         rows = []
         for (side, rel, anchor, type_code, day, page, start, end, members), quote in zip(
             self._lists, self._list_quotes, strict=True
         ):
-            code = int(final(np.array([anchor], np.int32))[0]) if side < 2 else -1  # type: ignore[operator]
+            code = int(final(np.array([anchor], np.int32))[0]) if side < 2 else -1
             ids = np.unique(entity_number[members]).astype(np.int32) if members else np.empty(0, np.int32)
             rows.append(((side, rel, code, type_code, day, int(page_number[page]), start, end), quote, ids))
         rows.sort(key=lambda row: (row[0], row[1]))

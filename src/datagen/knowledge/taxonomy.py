@@ -52,7 +52,9 @@ class Taxonomy:
     def applicable(self, relation: Relation) -> Mask:
         """By type code: whether an entity known to be of that type can be a subject of `relation`."""
         wanted = [self.code(t) for t in relation.subject_types]
-        able: Mask = self.compatible[:, wanted].any(axis=1) if wanted else np.ones(self.unknown + 1, np.bool_)
+        if not wanted:
+            return np.ones(self.unknown + 1, np.bool_)
+        able: Mask = np.logical_or.reduce(self.compatible[:, wanted], axis=1)
         return able
 
 

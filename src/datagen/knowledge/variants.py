@@ -14,17 +14,21 @@ import numpy as np
 from datagen.knowledge.arrays import Ids, Mask, is_in
 from datagen.knowledge.evaluator import Evaluation
 from datagen.knowledge.formula import Clue, ClueAddress, Edge, Node, drop_clue, walk_clues
+from datagen.knowledge.views import Positions
 
 
 class Variants:
-    """`prefixes[i]`: who could match the first i clues; `full`: all of them; `drops`: one mask per clue in walk order."""
+    """Masks over the ids asked about: who fits the type (`base`), who could fulfil root clue i (`alone`), who could match
+    the first i clues (`prefixes`) and all of them (`full`), and who could without each clue in walk order (`drops`).
+    """
 
-    __slots__ = ("drops", "full", "prefixes")
+    __slots__ = ("alone", "base", "drops", "full", "prefixes")
 
     def __init__(self, evaluation: Evaluation, node: Node, ids: Ids) -> None:
-        base = evaluation.graph.may_be(ids, node.type)
+        self.base = evaluation.graph.may_be(ids, node.type)
         units = [clue_variants(evaluation, clue, node.type, ids) for clue in node.clues]
-        self.prefixes = [base]
+        self.alone = [mask for mask, _ in units]
+        self.prefixes = [self.base]
         for mask, _ in units:
             self.prefixes.append(self.prefixes[-1] & mask)
         self.full = self.prefixes[-1]
@@ -67,7 +71,7 @@ def _without(clue: Edge, address: ClueAddress) -> Edge:
     return replace(clue, child=drop_clue(clue.child, address))
 
 
-def _projected(undecided: Mask, position: Ids, matches: Mask) -> Mask:
+def _projected(undecided: Mask, position: Positions, matches: Mask) -> Mask:
     mask = undecided.copy()
     mask[position[matches]] = True
     return mask

@@ -163,7 +163,7 @@ class RelationView:
             if not len(self.subj):
                 return np.empty(0, np.intp), self.subj
             rows = self.subj.searchsorted(ids)
-            found = np.flatnonzero(self.subj.take(rows, mode="clip") == ids)
+            found = (self.subj.take(rows, mode="clip") == ids).nonzero()[0]
             return found, self.obj.take(rows[found])
         position, rows = rows_of(ids, self.subj)
         return position, self.obj[rows]
