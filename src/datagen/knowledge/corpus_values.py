@@ -28,7 +28,7 @@ _STAMP_REMARK = re.compile(
     r"(?:[^\d]*\s)?((?:19|20)\d\d)(?:\s?[-/–]\s?\d{2,4})?\s?(?:est\.?|estimate|projected)?", re.IGNORECASE
 )
 _JUNK = re.compile(
-    r"[@<>{}\[\]|=;:]|https?|www\.|\.\s|\b(?:note|NA|none|unknown|see|varies|various|unspecified|other)\b"
+    r"[@<>{}\[\]|=;:]|https?|www\.|(?<![A-Z])\.\s|\b(?:note|NA|none|unknown|see|varies|various|unspecified|other)\b"
 )
 _ITEM_JUNK = re.compile(r"[\d@<>{}\[\]|=;:%\"]|\b(?:and|or|none|NA|note|other|others|various|unknown|some)\b")
 MAX_TEXT = 60

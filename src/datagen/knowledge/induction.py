@@ -222,7 +222,7 @@ def _profile(label: str, entry: LabelEntry | None, values: list[_Value], survey:
     for kind in (wanted,) if wanted else tuple(attempts):
         profile, distinct = attempts[kind]()
         enough = survey.options.min_clean * len(values)
-        if profile.clean >= enough and distinct >= survey.options.min_distinct:
+        if profile.clean >= enough and (wanted or distinct >= survey.options.min_distinct):
             profile.stamped = stamped
             if entry is not None and entry.none_if:
                 profile.rule = ValueRule(profile.rule.separator, profile.rule.cut, entry.none_if)
