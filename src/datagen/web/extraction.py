@@ -70,6 +70,7 @@ def _read_text(raw: RawPage, text: str, mode: Mode) -> Page | SkippedRecord:
         title=raw.title or prose.text.partition("\n")[0][:_MAX_TITLE_CHARS],
         published_at=iso_date(raw.published_at) if raw.published_at else None,
         kind="other",
+        site_kind=None,
         licence=None,
         language=None,
         canonical=None,
@@ -97,7 +98,8 @@ def _read_html(raw: RawPage, html: str, mode: Mode) -> Page | Redirect | Skipped
     if not prose and not lines:
         return SkippedRecord("no_text", raw.url)
     if metadata.kind is None:
-        metadata = replace(metadata, kind=_kind_by_shape(structure, lines, prose, is_list=records != "none"))
+        shape = "list" if records != "none" else _table_by_shape(structure, lines, prose)
+        metadata = replace(metadata, kind=shape or metadata.site_kind or "other")
     metadata = _complete(metadata, raw)
     if records == "none" and metadata.kind in _ONE_SUBJECT:
         metadata = _complete_subject(metadata, structure, lines, raw)
@@ -142,13 +144,10 @@ def _is_entry(item: LexborNode) -> bool:
     return item.css_first("a[href]") is not None
 
 
-def _kind_by_shape(structure: Structure, lines: Lines, prose: LinkedText, *, is_list: bool) -> str:
-    if is_list:
-        return "list"
-    rows = sum(len(text.text) for line, text in lines if not isinstance(line, Row))
-    if structure.records > structure.items and rows > len(prose.text):
-        return "table"
-    return "other"
+def _table_by_shape(structure: Structure, lines: Lines, prose: LinkedText) -> str | None:
+    """A page is a table where records from tables outweigh its prose."""
+    records = sum(len(text.text) for line, text in lines if not isinstance(line, Row))
+    return "table" if structure.records > structure.items and records > len(prose.text) else None
 
 
 def _complete(metadata: Metadata, raw: RawPage) -> Metadata:

@@ -11,8 +11,9 @@ from datagen.web.sources.raw import clean_url
 
 BOILERPLATE = frozenset({"nav", "footer", "form", "button", "template", "noscript", "script", "style", "select"})
 _BREAKS = frozenset({"br", "li", "p", "div", "tr"})
-# A closing bracket does not end a sentence here: "19.62 births (2025 est.)" is a value.
-_SENTENCE_END = re.compile(r"[.!?][\"'\u201d\u2019]*$")
+# Neither a closing bracket nor an initial ends a sentence here: "19.62 births (2025 est.)" and "the size of Washington,
+# D.C." are values.
+_SENTENCE_END = re.compile(r"[\w%)][\w%)][.!?][\"'\u201d\u2019]*$")
 _SENTENCE_BREAK = re.compile(r"[a-z)]{2}[.!?] [A-Z]")
 
 

@@ -160,7 +160,7 @@ def _read_section(heading: LexborNode, base: str) -> tuple[list[Line], list[Lexb
         if has_label:
             row = _labelled_row(section, paragraph, base, sentences_are_prose=not majority)
         elif is_remark:
-            row = _remark_row(section, paragraph, base) if lines else None
+            row = _remark_row(section, paragraph, base) if lines or len(paragraphs) == 1 else None
         elif lone:
             row = _value_row(section, paragraph, base)
         if row:

@@ -167,7 +167,8 @@ class Metadata:
     title: str
     published_at: str | None
     kind: str | None
-    """None where only the shape of the page can say."""
+    """What the page states for itself; None where its site or its shape has to tell."""
+    site_kind: str | None
     licence: str | None
     language: str | None
     canonical: str | None
@@ -182,11 +183,12 @@ def read_metadata(tree: LexborHTMLParser, found: JsonLd, url: str) -> Metadata:
     meta = _meta_tags(tree)
     canonical = _link(tree, "canonical", url)
     title = _title(tree, found, meta)
-    kind = _kind(found, meta, url, canonical)
+    kind = _page_kind(found, meta, url, canonical)
     return Metadata(
         title=title,
         published_at=_published(tree, found, meta),
         kind=kind,
+        site_kind=_site_kind(meta, url),
         licence=_licence(tree, found, meta, url),
         language=_language(tree, found, meta),
         canonical=canonical,
@@ -277,7 +279,8 @@ def iso_date(text: str) -> str | None:
     return None
 
 
-def _kind(found: JsonLd, meta: dict[str, str], url: str, canonical: str | None) -> str | None:
+def _page_kind(found: JsonLd, meta: dict[str, str], url: str, canonical: str | None) -> str | None:
+    """The kind that the page states for itself."""
     for name in ("source-kind", "page-type"):
         if meta.get(name, "").lower() in SOURCE_KINDS:
             return meta[name].lower()
@@ -289,13 +292,23 @@ def _kind(found: JsonLd, meta: dict[str, str], url: str, canonical: str | None) 
     if meta.get("og:type") == "profile":
         return "profile"
     genre = found.document.get("genre")
-    texts = [genre if isinstance(genre, str) else "", *(meta.get(name, "") for name in (*_KIND_META, *_SITE_META))]
-    for text in (*texts, host_of(url).replace(".", " ").replace("-", " ")):
+    return _kind_in_words(genre if isinstance(genre, str) else "", *(meta.get(name, "") for name in _KIND_META))
+
+
+def _site_kind(meta: dict[str, str], url: str) -> str | None:
+    """The kind that the site is: by its name, its software, its host."""
+    host = host_of(url).replace(".", " ").replace("-", " ")
+    kind = _kind_in_words(*(meta.get(name, "") for name in _SITE_META), host)
+    if kind is None and meta.get("og:type") == "article" and "article:published_time" in meta:
+        return "news"
+    return kind
+
+
+def _kind_in_words(*texts: str) -> str | None:
+    for text in texts:
         for word in _WORDS.findall(text.lower()):
             if word in KIND_BY_WORD:
                 return KIND_BY_WORD[word]
-    if meta.get("og:type") == "article" and "article:published_time" in meta:
-        return "news"
     return None
 
 
