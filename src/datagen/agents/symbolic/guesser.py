@@ -20,6 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -56,10 +57,19 @@ class PriorModel:
         return cls(answers, {s: {w: dict(c) for w, c in ws.items()} for s, ws in raw["words"].items()})
 
 
+class _Said(NamedTuple):
+    """A statement without its evidence."""
+
+    subject: str
+    relation: str
+    object: str
+    object_key: str | None
+
+
 def fit(catalogue: Catalogue, entities: Iterable[Entity], facts: Iterable[Fact]) -> PriorModel:
     """Count answers and word-answer pairs. Two passes over the facts, memory in proportion to distinct names."""
     by_key = {e.key: e for e in entities}
-    rows = list(facts)
+    rows = _distinct(facts)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for fact in rows:
         for slot, answer in _answers_in(catalogue, by_key, fact):
@@ -85,6 +95,18 @@ def fit(catalogue: Catalogue, entities: Iterable[Entity], facts: Iterable[Fact])
     return PriorModel(kept, _frequent(pairs))
 
 
+def _distinct(facts: Iterable[Fact]) -> list[_Said]:
+    """Each statement once, however many pages repeat it: what ten pages say of one club is still one fact."""
+    seen: dict[tuple[object, ...], _Said] = {}
+    for fact in facts:
+        value: object = fact.object_key
+        if fact.literal is not None and fact.literal.kind != "text":
+            value = (fact.literal.low, fact.literal.high)
+        said = _Said(fact.subject, fact.relation, fact.object, fact.object_key)
+        seen.setdefault((fact.subject, fact.relation, value or fold(fact.object)), said)
+    return list(seen.values())
+
+
 def _frequent(pairs: Mapping[str, Mapping[str, Counter[int]]]) -> dict[str, dict[str, dict[int, int]]]:
     words: dict[str, dict[str, dict[int, int]]] = {}
     for slot in sorted(pairs):
@@ -95,7 +117,7 @@ def _frequent(pairs: Mapping[str, Mapping[str, Counter[int]]]) -> dict[str, dict
     return words
 
 
-def _answers_in(catalogue: Catalogue, by_key: Mapping[str, Entity], fact: Fact) -> list[tuple[str, str]]:
+def _answers_in(catalogue: Catalogue, by_key: Mapping[str, Entity], fact: _Said) -> list[tuple[str, str]]:
     """What a fact makes more likely: its entities as answers of their types, its object as an answer of its relation."""
     found = [(f"ask:{fact.relation}", fact.object)]
     for key in (fact.subject, fact.object_key):
