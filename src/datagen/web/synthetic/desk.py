@@ -88,7 +88,5 @@ class Desk:
         country = Ref("country", world.layout.country(ref))
         if ref.type == "country":
             return f"{world.name(ref)} is {article(kind.singular)}."
-        link = "from" if kind.who else "in"
-        if kind.id in {"novel", "film", "album", "painting", "opera", "language", "war", "treaty", "ship", "species"}:
-            link = "of"
+        link = "in" if {"place", "structure", "organisation", "event"} & set(kind.parents) else "from"
         return f"<b>{world.name(ref)}</b> is {article(kind.singular)} {link} {self.phrasing.mention(country)}."

@@ -19,7 +19,7 @@ class Ref(NamedTuple):
     """An entity: its type and its number among the entities of that type."""
 
     type: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks a reference for
 
 
 class Layout:

@@ -78,26 +78,26 @@ class Namer:
         pattern = kind.names[self._world.draws.below(len(kind.names), f"pattern/{ref.type}", ref.index)]
         return _TOKEN.sub(lambda match: self._token(match[1], ref), pattern)
 
-    def _token(self, token: str, ref: Ref) -> str:
+    def _token(self, slot: str, ref: Ref) -> str:
         draws, sounds = self._world.draws, self._book.languages[self.language(ref)]
-        if token in {"Word", "Words", "Middle"}:
-            word = self._word(f"{token}/{ref.type}", ref, sounds, ())
-            return f"{word}s" if token == "Words" and not word.endswith("s") else word
-        if token == "Place":
+        if slot in {"Word", "Words", "Middle"}:
+            word = self._word(f"{slot}/{ref.type}", ref, sounds, ())
+            return f"{word}s" if slot == "Words" and not word.endswith("s") else word
+        if slot == "Place":
             return self._word(f"place/{ref.type}", ref, sounds, sounds.place)
-        if token == "Land":
+        if slot == "Land":
             return self._word("land", ref, sounds, sounds.land)
-        if token == "Tongue":
+        if slot == "Tongue":
             return self._word("tongue", ref, sounds, (sounds.tongue,))
-        if token == "Family":
+        if slot == "Family":
             return self._word(f"family/{ref.type}", ref, sounds, sounds.family)
-        if token == "Given":
+        if slot == "Given":
             names = self._given_names(self.language(ref))
             return names[draws.below(len(names), f"given/{ref.type}", ref.index)]
-        if token == "Ordinal":
+        if slot == "Ordinal":
             count = self._world.layout.per[ref.type][1]
             return self._book.ordinals[ref.index % count]
-        if token == "Of":
+        if slot == "Of":
             return self._whole(ref, sounds)
         lists = {
             "Adjective": self._book.adjectives,
@@ -105,8 +105,8 @@ class Namer:
             "Nouns": self._book.nouns,
             "Beast": self._book.beasts,
         }
-        word = lists[token][draws.below(len(lists[token]), f"{token}/{ref.type}", ref.index)]
-        return _plural(word) if token == "Nouns" else word
+        word = lists[slot][draws.below(len(lists[slot]), f"{slot}/{ref.type}", ref.index)]
+        return _plural(word) if slot == "Nouns" else word
 
     def _whole(self, ref: Ref, sounds: Sounds) -> str:
         """What editions are editions of: the award's own name, or the name of the cup."""
@@ -163,7 +163,8 @@ class Namer:
 
 
 def _space(sounds: Sounds, syllables: int) -> int:
-    return (len(sounds.onsets) * len(sounds.nuclei) * len(sounds.codas)) ** syllables
+    one: int = len(sounds.onsets) * len(sounds.nuclei) * len(sounds.codas)
+    return one if syllables == 1 else one * one
 
 
 def _soften(word: str) -> str:

@@ -116,7 +116,7 @@ def _read_kind(row: Mapping[str, Any], words: EntityType) -> Kind:
 
 
 def _read_relation(row: Mapping[str, Any]) -> Relation:
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in _RELATION_FIELDS}
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in _RELATION_FIELDS}
     kind = row.get("kind", "entity")
     if kind == "date":
         # A year is said with "in", a day with "on".
@@ -129,9 +129,10 @@ def _read_relation(row: Mapping[str, Any]) -> Relation:
 
 def _read_words() -> WordBook:
     raw = _read("names")
-    languages = tuple(
-        Sounds(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in raw["language"]
-    )
+    rows: list[dict[str, Any]] = [
+        {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in raw["language"]
+    ]
+    languages = tuple(Sounds(**row) for row in rows)
     return WordBook(
         languages=languages,
         adjectives=tuple(raw["adjectives"]),

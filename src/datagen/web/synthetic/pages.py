@@ -36,11 +36,14 @@ from datagen.web.synthetic.world import World
 MIN_PAGES = 300
 """Below this a world has too few entities of each type to ask about."""
 HTML = "text/html; charset=utf-8"
-_ENTITIES_PER_PAGE = 0.44
+_ENTITIES_PER_PAGE = 0.42
 _COVERAGE = Coverage(articles=0.92, sites=0.26)
-_LIST_SHARE = 0.5
-"""Share of (relation, object) pairs with a list. Lists close candidate sets, which is what makes questions provable."""
-_NEWS_SHARE = 0.2
+_FULLEST = Coverage(articles=0.62, sites=0.16)
+"""Shares of the pages that articles and second pages may take: small worlds have some of everything, so their entities
+are more than their pages."""
+_LIST_SHARE = 0.62
+"""Share of the pages beside those of single entities. Lists close candidate sets, which makes questions provable."""
+_NEWS_SHARE = 0.28
 _MIRROR_SHARE = 0.06
 _BLOG_SHARE = 0.025
 
@@ -64,20 +67,24 @@ class SyntheticWeb:
             )
         self.seed, self.pages = seed, pages
         self.world = World(seed, round(pages * _ENTITIES_PER_PAGE))
-        self.addresses = Addresses(self.world, _COVERAGE)
+        entities = sum(self.world.layout.sizes.values())
+        coverage = Coverage(*(min(c, f * pages / entities) for c, f in zip(_COVERAGE, _FULLEST, strict=True)))
+        self.addresses = Addresses(self.world, coverage)
         statements = Statements(self.addresses)
         self.desk = Desk(self.addresses, statements, Phrasing(statements))
         self.entities = EntityPages(self.desk)
-        self.lists = ListPages(self.desk, _LIST_SHARE)
-        self.news = NewsPages(self.desk, _NEWS_SHARE)
         self.talk = TalkPages(self.desk, self.entities)
+        self._fixed = tuple(self._entity_families())
+        rest = max(0, pages - sum(family.slots for family in self._fixed))
+        self.lists = ListPages(self.desk, round(rest * _LIST_SHARE))
+        self.news = NewsPages(self.desk, round(rest * _NEWS_SHARE))
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def families(self) -> tuple[Family, ...]:
         """In this order until the pages are used up; threads fill what is left."""
-        found = [*self._entity_families(), *self._other_families()]
+        found = [*self._fixed, *self._other_families()]
         plan, left = [], self.pages
         for family in found:
             slots = min(family.slots, left)
@@ -99,6 +106,13 @@ class SyntheticWeb:
             yield Family(f"articles/{type_id}", self.addresses.article_count(type_id), self._article_maker(type_id))
         for type_id in self.world.layout.sizes:
             yield Family(f"sites/{type_id}", self.addresses.site_count(type_id), self._site_maker(type_id))
+        for type_id in self.world.layout.sizes:
+            yield Family(f"shared names/{type_id}", self.world.pairs(type_id), self._pair_maker(type_id))
+        for type_id in self.world.layout.sizes:
+            count = round(self.addresses.article_count(type_id) * _MIRROR_SHARE)
+            yield Family(f"mirrors/{type_id}", count, self._mirror_maker(type_id))
+        talk = self.talk
+        yield Family("blogs", round(self.pages * _BLOG_SHARE), lambda n: (talk.blog_url(n), lambda: talk.blog(n)))
 
     def _article_maker(self, type_id: str) -> Callable[[int], tuple[str, Callable[[], Document]] | None]:
         def make(number: int) -> tuple[str, Callable[[], Document]]:
@@ -115,21 +129,15 @@ class SyntheticWeb:
         return make
 
     def _other_families(self) -> Iterator[Family]:
-        lists, news, talk = self.lists, self.news, self.talk
+        lists, news = self.lists, self.news
         small = lists.small_types
         yield Family(
             "members", len(small), lambda n: (lists.members_url(small[n]), lambda: lists.members_page(small[n]))
         )
-        for type_id in self.world.layout.sizes:
-            yield Family(f"shared names/{type_id}", self.world.pairs(type_id), self._pair_maker(type_id))
         for spec in lists.specs:
             yield Family(f"lists/{spec.relation.id}/{spec.subject_type}", spec.pages, self._list_maker(spec))
         for story in news.specs:
             yield Family(f"news/{story.name}", story.pages, self._news_maker(story))
-        for type_id in self.world.layout.sizes:
-            count = round(self.addresses.article_count(type_id) * _MIRROR_SHARE)
-            yield Family(f"mirrors/{type_id}", count, self._mirror_maker(type_id))
-        yield Family("blogs", round(self.pages * _BLOG_SHARE), lambda n: (talk.blog_url(n), lambda: talk.blog(n)))
 
     def _pair_maker(self, type_id: str) -> Callable[[int], tuple[str, Callable[[], Document]] | None]:
         def make(number: int) -> tuple[str, Callable[[], Document]]:
@@ -140,9 +148,9 @@ class SyntheticWeb:
 
     def _list_maker(self, spec: ListSpec) -> Callable[[int], tuple[str, Callable[[], Document]] | None]:
         def make(number: int) -> tuple[str, Callable[[], Document]] | None:
-            if not self.lists.exists(spec, number):
-                return None
             target = self.lists.target(spec, number)
+            if target is None or not self.lists.exists(spec, number):
+                return None
             return self.lists.url(spec, target), lambda: self.lists.page(spec, target)
 
         return make

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from datagen.knowledge.catalogue import Relation
 from datagen.web.synthetic.addresses import ENCYCLOPEDIA
 from datagen.web.synthetic.desk import Desk
 from datagen.web.synthetic.html import LICENCE, Document, box, bullets, definitions, paragraph
@@ -25,6 +26,7 @@ _SITES = {
     "registry": ("WebPage", "Civica Register", ("Search the register", "Fees", "Help")),
     "review": ("Review", "Foliant Reviews", ("New", "Archive", "Reviewers")),
 }
+_CONTEXT_HEADINGS = ("Context", "Related entries", "Connections", "Further notes")
 _VERDICTS = (
     "Patient readers of such things will be rewarded.", "The middle part is too long, the ending is a triumph.",
     "Few works of its kind stay in the memory like this one.", "It is easier to admire than to love.",
@@ -67,10 +69,13 @@ class EntityPages:
         parts.append(box(capitalise(kind.words.singular), rows))
         told = [s for s, place in statements if place in {"both", "prose"}]
         lead, rest = self._lead(ref, told)
-        colour = desk.colour(kind.section, page, ref.index, 4)
+        colour = desk.colour(kind.section, page, ref.index, 5)
         parts.append(paragraph([desk.opening(ref), *self._sentences(lead, page, 1)]))
         parts.append(self._topics(ref, rest, colour, page))
-        parts.append(self._incoming(ref, day))
+        incoming = desk.statements.pointing_at(ref, day, _LISTED)
+        parts.append(self._incoming(ref, incoming))
+        neighbours = [o for s in told for o in s.objects] + [s for _, _, subjects in incoming for s in subjects]
+        parts.append(self._context(ref, neighbours, day))
         if colour:
             parts.append(paragraph(colour[-1:]))
         parts.append(f"<p>This article was last edited on {day_words(day)}.</p>\n")
@@ -105,36 +110,60 @@ class EntityPages:
         for statement in told:
             by_topic.setdefault(self._desk.style.topic_of.get(statement.relation.id, 0), []).append(statement)
         bits = self._world.draws.bits(f"topics/{page}/{ref.type}", ref.index)
-        parts = []
+        parts: list[str] = []
+        loose: list[str] = []
         for number, topic in enumerate(sorted(by_topic, key=lambda t: (t + bits) % len(self._desk.style.headings))):
             headings = self._desk.style.headings[topic]
             sentences = self._sentences(by_topic[topic], page, number and 1)
+            if len(sentences) < 2:
+                loose += sentences
+                continue
             if number < len(colour) - 1:
                 sentences.insert((bits >> number) % (len(sentences) + 1), colour[number])
-            if len(told) > 2:
-                parts.append(f"<h2>{headings[(bits >> (4 + number)) % len(headings)]}</h2>\n")
+            parts.append(f"<h2>{headings[(bits >> (4 + number)) % len(headings)]}</h2>\n")
             parts.append(paragraph(sentences))
-        return "".join(parts)
+        # What stands alone needs no heading; it follows the lead.
+        return (paragraph(loose) if loose else "") + "".join(parts)
 
-    def _incoming(self, ref: Ref, day: int) -> str:
-        """What points here: two sentences, and lists by type."""
-        found = self._desk.statements.pointing_at(ref, day, _LISTED)
+    def _context(self, ref: Ref, neighbours: list[Ref], day: int) -> str:
+        """A few things about what the article mentioned; long articles have more of them."""
+        desk, draws = self._desk, self._world.draws
+        bits = draws.bits(f"context/{ref.type}", ref.index)
+        known = [n for n in dict.fromkeys(neighbours) if n != ref and desk.addresses.home(n)]
+        told: list[str] = []
+        for number, neighbour in enumerate(known[: (bits % 6) ** 2]):
+            relations = desk.statements.relations[neighbour.type]
+            relation = relations[(bits >> 8 + number) % len(relations)]
+            if relation.changes or desk.statements.silent(neighbour, relation.id):
+                continue
+            statement = desk.statements.state(neighbour, relation, day)
+            if statement is not None:
+                subject = self._say.mention(neighbour)
+                told.append(self._say.sentence(statement, f"context/{number}", subject=subject))
+        if not told:
+            return ""
+        heading = _CONTEXT_HEADINGS[bits % len(_CONTEXT_HEADINGS)]
+        halves = [told[: len(told) // 2], told[len(told) // 2 :]] if len(told) > 5 else [told]
+        return f"<h2>{heading}</h2>\n" + "".join(paragraph(half) for half in halves)
+
+    def _incoming(self, ref: Ref, found: list[tuple[Relation, str, tuple[Ref, ...]]]) -> str:
+        """What points here: a few sentences, and lists by type."""
         draws = self._world.draws
         lists: dict[str, dict[Ref, None]] = {}
-        sentences = []
+        sentences: list[str] = []
         for relation, type_id, subjects in found:
             draw = draws.below(100, f"incoming/{relation.id}/{type_id}/{ref.type}", ref.index)
             speaker = subjects[0]
-            if draw < 30 and len(sentences) < 3 and not self._desk.statements.silent(speaker, relation.id):
+            if draw < 45 and len(sentences) < 8 and not self._desk.statements.silent(speaker, relation.id):
                 statement = Statement(speaker, relation, (ref,))
                 sentences.append(self._say.sentence(statement, "incoming", subject=self._say.mention(speaker)))
             if draw % 10 < 6:
                 lists.setdefault(type_id, {}).update(dict.fromkeys(subjects))
         parts = [paragraph(sentences)] if sentences else []
-        for type_id, subjects in list(lists.items())[:4]:
+        for type_id, group in list(lists.items())[:5]:
             kind = self._world.ontology.kinds[type_id].words
-            parts.append(f"<h3>Connected {kind.plural}</h3>\n")
-            parts.append(bullets(self._say.mention(s) for s in list(subjects)[:_LISTED]))
+            parts.append(f"<h3>{capitalise(kind.plural)}</h3>\n")
+            parts.append(bullets(self._say.mention(s) for s in list(group)[:_LISTED]))
         return "".join(parts)
 
     # -- second pages --------------------------------------------------------------------------------------------------
@@ -145,14 +174,31 @@ class EntityPages:
         type_name, site, menu = _SITES[kind]
         day = desk.edited(ref, kind)
         statements = desk.statements.about(ref, kind, day)
-        body = self._site_body(ref, kind, day, statements)
+        hidden = [s for s, place in statements if place == "box" and self._in_markup(s, kind)]
+        shown = [(s, place) for s, place in statements if s not in hidden]
+        body = self._site_body(ref, kind, day, shown)
         node = desk.about(ref)
+        if hidden:
+            node["additionalProperty"] = [self._property(s, kind) for s in hidden]
         data: dict[str, Any] = {"@type": type_name, "name": name, "dateModified": iso_day(day)}
         data["itemReviewed" if kind == "review" else "mainEntity"] = node
         if kind == "reference":
             data["genre"] = "reference"
         url = desk.addresses.site(ref)
         return Document(url, name, site.format(name=name), data, body, menu=menu, og_type="website")
+
+    def _in_markup(self, statement: Statement, kind: str) -> bool:
+        """Whether a statement stands in the JSON-LD of a page rather than in its box."""
+        relation, ref = statement.relation, statement.subject
+        plain = relation.single and not relation.changes
+        return plain and self._world.draws.happens(0.3, f"markup/{kind}/{relation.id}/{ref.type}", ref.index)
+
+    def _property(self, statement: Statement, kind: str) -> dict[str, str]:
+        relation = statement.relation
+        value = self._say.value_words(statement, kind, self._say.name)[0]
+        node = {"@type": "PropertyValue", "name": relation.label, "value": value}
+        home = self._desk.addresses.home(statement.objects[0]) if statement.objects else None
+        return {**node, "url": home} if home else node
 
     def _site_body(self, ref: Ref, kind: str, day: int, statements: list[tuple[Statement, Place]]) -> str:
         desk, name = self._desk, self._say.name(ref)
@@ -162,7 +208,7 @@ class EntityPages:
         colour = desk.colour(section, kind, ref.index, 3)
         parts = [f"<h1>{name}</h1>\n"]
         if kind in {"reference", "registry"}:
-            entry = self._world.ontology.kinds[ref.type].words.singular
+            entry = capitalise(self._world.ontology.kinds[ref.type].words.plural)
             parts.append(f"<p>Entry in the section {entry}, checked on {day_words(day)}.</p>\n")
             parts.append(definitions(rows) if kind == "reference" else box(f"Entry {name}", rows))
             parts.append(paragraph([*self._sentences(told, kind, 0), *colour[:1]]) if told else "")

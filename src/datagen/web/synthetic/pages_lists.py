@@ -9,7 +9,7 @@ the world, so nothing that exists is missing from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datagen.knowledge.catalogue import CLOSURE_MEMBERS_FORMS, CLOSURE_SUBJECTS_FORMS, Relation
 from datagen.web.synthetic.desk import TODAY, Desk
@@ -23,9 +23,12 @@ _MOST = 60
 _SMALL_TYPE = 60
 """Types up to this size have a register of all members."""
 _SCARCE, _CROWDED = 1.1, 40.0
-"""Mean number of subjects per object outside which lists of a relation would be empty or endless."""
+"""Mean number of subjects per object below which most lists would be empty, so that pages are numbered by a member
+rather than by the object; and above which a list would be endless."""
 _LISTED_CHANGES = ("plays_for", "main_sponsor")
 _COLUMNS = 3
+_MEMBER_RATE = 2
+"""One in so many members of lists numbered by member has a page: their lists are short."""
 HOSTS = {"list": "lists.almanor.example", "table": "data.tabulon.example", "registry": "register.civica.example"}
 _SITES = {"list": "Almanor Lists", "table": "Tabulon Data", "registry": "Civica Register"}
 _TYPES = {"list": "CollectionPage", "table": "Dataset", "registry": "WebPage"}
@@ -43,26 +46,39 @@ class ListSpec:
     subject_type: str
     object_type: str
     pages: int
+    by_member: bool
+    """Page k is the list on which the k-th subject comes first, rather than that of the k-th object."""
+
+    @property
+    def numbered_type(self) -> str:
+        return self.subject_type if self.by_member else self.object_type
 
 
 class ListPages:
     """Plans and writes list pages."""
 
-    def __init__(self, desk: Desk, share: float) -> None:
+    def __init__(self, desk: Desk, budget: int) -> None:
         self._desk, self._say, self._world = desk, desk.phrasing, desk.world
         self._kinds = self._world.ontology.kinds
-        self.specs = tuple(self._plan(share))
+        self.specs = tuple(self._plan(budget))
         self._by_path = {(s.subject_type, s.relation.id, s.object_type): s for s in self.specs}
         self.small_types = tuple(t for t, n in self._world.layout.sizes.items() if n <= _SMALL_TYPE)
         self._rings = {
             s: Ring(
-                self._world.layout.sizes[s.object_type],
+                self._world.layout.sizes[s.numbered_type],
                 self._world.draws.bits(f"lists/{s.relation.id}/{s.subject_type}/{s.object_type}"),
             )
             for s in self.specs
         }
 
-    def _plan(self, share: float) -> list[ListSpec]:
+    def _plan(self, budget: int) -> list[ListSpec]:
+        """All lists that could be written, thinned evenly to the budget."""
+        possible = self._possible()
+        total = sum(spec.pages for spec in possible)
+        share = min(1.0, budget / total) if total else 0.0
+        return [scaled for spec in possible if (scaled := replace(spec, pages=int(spec.pages * share))).pages]
+
+    def _possible(self) -> list[ListSpec]:
         sizes, catalogue = self._world.layout.sizes, self._world.ontology.catalogue
         found = []
         for relation in catalogue.relations.values():
@@ -70,19 +86,24 @@ class ListPages:
                 continue
             for subject_type in self._world.ontology.subject_kinds(relation):
                 for object_type in relation.object_types:
-                    if object_type not in sizes or relation.id in {"spouse"}:
+                    if object_type not in sizes or relation.id == "spouse":
                         continue
                     mean = sizes[subject_type] / sizes[object_type]
-                    pages = round(sizes[object_type] * share)
-                    if _SCARCE <= mean <= _CROWDED and pages:
-                        found.append(ListSpec(relation, subject_type, object_type, pages))
+                    by_member = mean < _SCARCE
+                    if mean <= _CROWDED and not (by_member and relation.changes):
+                        pages = sizes[subject_type] // _MEMBER_RATE if by_member else sizes[object_type]
+                        found.append(ListSpec(relation, subject_type, object_type, pages, by_member))
         return found
 
     # -- what a list holds ---------------------------------------------------------------------------------------------
 
-    def target(self, spec: ListSpec, number: int) -> Ref:
-        """The object whose subjects page `number` of a spec lists."""
-        return Ref(spec.object_type, self._rings[spec].inverse(number))
+    def target(self, spec: ListSpec, number: int) -> Ref | None:
+        """The object whose subjects page `number` of a spec lists; None where there is no such page."""
+        index = self._rings[spec].inverse(number)
+        if not spec.by_member:
+            return Ref(spec.object_type, index)
+        objects = self._world.objects(Ref(spec.subject_type, index), spec.relation.id)
+        return next((o for o in objects if o.type == spec.object_type), None)
 
     def members(self, spec: ListSpec, target: Ref, day: int) -> tuple[Ref, ...]:
         """All subjects as of a day; empty where there are too few or too many for a page, or the object has no page."""
@@ -105,7 +126,15 @@ class ListPages:
 
     def exists(self, spec: ListSpec, number: int) -> bool:
         target = self.target(spec, number)
-        return bool(self.members(spec, target, self.day(spec, target)))
+        return target is not None and self._number(spec, target) == number
+
+    def _number(self, spec: ListSpec, target: Ref) -> int | None:
+        """The number of the page that lists the subjects of `target`; None where there is none."""
+        members = self.members(spec, target, self.day(spec, target))
+        if not members:
+            return None
+        number = self._rings[spec].forward(members[0].index if spec.by_member else target.index)
+        return number if number < spec.pages else None
 
     # -- addresses -----------------------------------------------------------------------------------------------------
 
@@ -123,9 +152,9 @@ class ListPages:
             return None
         spec = self._by_path.get((types[parts[0]], parts[1].replace("-", "_"), types[parts[2]]))
         target = addresses.find(parts[2], parts[3])
-        if spec is None or target is None or self._rings[spec].forward(target.index) >= spec.pages:
+        if spec is None or target is None or self._number(spec, target) is None:
             return None
-        return (spec, target) if self.members(spec, target, self.day(spec, target)) else None
+        return spec, target
 
     def members_url(self, type_id: str) -> str:
         return f"https://{HOSTS['registry']}/all/{self._kinds[type_id].folder}"
@@ -137,13 +166,15 @@ class ListPages:
         members = self.members(spec, target, day)
         plural = self._kinds[spec.subject_type].words.plural
         draw = self._world.draws.bits(f"closing/{spec.relation.id}/{spec.subject_type}", target.index)
-        clue = spec.relation.clue[draw % len(spec.relation.clue)]
+        clues = [clue for clue in spec.relation.clue if _fits_plural(clue)]
+        clue = clues[draw % len(clues)]
         form = CLOSURE_SUBJECTS_FORMS[(draw >> 8) % len(CLOSURE_SUBJECTS_FORMS)]
         sentence = form.format(plural=plural, clue=clue.replace("{o}", self._say.mention(target)))
         if spec.relation.changes or (draw >> 16) % 3 == 0:
             sentence += f", as of {day_words(day)}"
         title = f"{capitalise(plural)} {clue.replace('{o}', self._say.name(target))}"
-        return self._document(self.url(spec, target), title, medium, sentence, members, day)
+        url = self.url(spec, target)
+        return self._document(url, title, medium, sentence=sentence, members=members, day=day)
 
     def members_page(self, type_id: str) -> Document:
         """The register of all entities of a small type."""
@@ -154,10 +185,11 @@ class ListPages:
         ordered = tuple(sorted(members, key=self._say.name))
         title = f"Register of {kind.words.plural}"
         sentence = form.format(plural=kind.words.plural)
-        return self._document(self.members_url(type_id), title, "registry", sentence, ordered, TODAY - draw % 20)
+        url, day = self.members_url(type_id), TODAY - draw % 20
+        return self._document(url, title, "registry", sentence=sentence, members=ordered, day=day)
 
     def _document(
-        self, url: str, title: str, medium: str, sentence: str, members: tuple[Ref, ...], day: int
+        self, url: str, title: str, medium: str, *, sentence: str, members: tuple[Ref, ...], day: int
     ) -> Document:
         address = f"list/{url}"
         draw = self._world.draws.bits(address)
@@ -191,3 +223,9 @@ class ListPages:
             rows.append(cells)
         kind = self._kinds[members[0].type].words
         return table([capitalise(kind.singular), *(r.label for r in columns)], rows)
+
+
+def _fits_plural(clue: str) -> bool:
+    """Whether a clue form can follow a plural: `clubs whose ...`, `finals that took place ...`, not `that was ...`."""
+    first, second, *_ = clue.split()
+    return first not in {"that", "who", "which"} or not second.endswith("s")

@@ -9,7 +9,7 @@ An article says what was true on its day and carries that day in JSON-LD.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from datagen.knowledge.catalogue import Relation
@@ -55,29 +55,35 @@ class NewsSpec:
 class NewsPages:
     """Plans and writes news."""
 
-    def __init__(self, desk: Desk, share: float) -> None:
+    def __init__(self, desk: Desk, budget: int) -> None:
         self._desk, self._say, self._world = desk, desk.phrasing, desk.world
         self._relations = self._world.ontology.catalogue.relations
-        self.specs = tuple(self._plan(share))
+        self.specs = tuple(self._plan(budget))
         self._by_name = {s.name: s for s in self.specs}
         self._rings = {
             s.name: Ring(self._world.layout.sizes[s.type], self._world.draws.bits(f"news/{s.name}")) for s in self.specs
         }
 
-    def _plan(self, share: float) -> list[NewsSpec]:
+    def _plan(self, budget: int) -> list[NewsSpec]:
+        """All series that could be written, thinned evenly to the budget."""
+        possible = self._possible()
+        share = min(1.0, budget / max(1, sum(spec.pages for spec in possible)))
+        return [scaled for spec in possible if (scaled := replace(spec, pages=int(spec.pages * share))).pages]
+
+    def _possible(self) -> list[NewsSpec]:
         sizes = self._world.layout.sizes
         found = []
         for relation in self._relations.values():
             milestone = relation.id in _MILESTONES
             if relation.changes or milestone:
                 for type_id in self._world.ontology.subject_kinds(relation):
-                    weight = share if milestone else 2.4 * share
                     name = f"{relation.id.replace('_', '-')}-{self._world.ontology.kinds[type_id].folder}"
-                    found.append(NewsSpec(name, relation, type_id, min(sizes[type_id], round(sizes[type_id] * weight))))
+                    found.append(
+                        NewsSpec(name, relation, type_id, sizes[type_id] // 3 if milestone else sizes[type_id])
+                    )
         for type_id in _EDITIONS:
-            pages = min(sizes[type_id], round(sizes[type_id] * share * 3))
-            found.append(NewsSpec(self._world.ontology.kinds[type_id].folder, None, type_id, pages))
-        return [s for s in found if s.pages]
+            found.append(NewsSpec(self._world.ontology.kinds[type_id].folder, None, type_id, sizes[type_id]))
+        return found
 
     def subject(self, spec: NewsSpec, number: int) -> Ref:
         return Ref(spec.type, self._rings[spec.name].inverse(number))
@@ -139,7 +145,7 @@ class NewsPages:
         day = self.day(spec, ref)
         assert day is not None
         headline, first = self._report(spec, ref, day)
-        told = first + self._background(spec, ref, day)
+        told = first + self._background(spec, ref, day, " ".join(first))
         draw = self._world.draws.bits(f"copy/{spec.name}", ref.index)
         told.insert(1 + draw % len(told), _QUOTES[(draw >> 8) % len(_QUOTES)])
         cut = 1 + (draw >> 16) % max(1, len(told) - 1)
@@ -174,7 +180,7 @@ class NewsPages:
             statement = Statement(ref, spec.relation, (tenure.target,), since=tenure.start)
             sentence = self._say.sentence(statement, "news", subject=mention)
             label = spec.relation.label.lower() if spec.relation.label != "Current club" else "club"
-            return f"{name}: new {label} announced", [sentence, *self._tell(tenure.target, None, day, most=1)]
+            return f"{name}: new {label} announced", [sentence, *self._tell(tenure.target, None, day, most=1 + day % 4)]
         literal = self._world.value(ref, spec.relation.id)
         assert literal is not None
         statement = Statement(ref, spec.relation, literal=literal)
@@ -184,12 +190,14 @@ class NewsPages:
         headline = f"{capitalise(noun)} {name}: {label}" if fresh else f"Looking back: how the {noun} {name} came to be"
         return headline, [sentence]
 
-    def _background(self, spec: NewsSpec, ref: Ref, day: int) -> list[str]:
+    def _background(self, spec: NewsSpec, ref: Ref, day: int, told: str) -> list[str]:
+        """What else there is to say about the subject, without repeats."""
         draws = self._world.draws
         relations = [r.id for r in self._desk.statements.relations[ref.type] if r is not spec.relation]
         start = draws.below(len(relations), f"background/{spec.name}", ref.index)
-        count = 1 + draws.below(4, f"background count/{spec.name}", ref.index)
-        return self._tell(ref, tuple(relations[start:] + relations[:start]), day, most=count)
+        count = 1 + draws.below(6, f"background count/{spec.name}", ref.index)
+        found = self._tell(ref, tuple(relations[start:] + relations[:start]), day, most=count)
+        return [sentence for sentence in found if sentence not in told]
 
     def _tell(self, ref: Ref, relations: tuple[str, ...] | None, day: int, most: int = 6) -> list[str]:
         """Sentences about an entity, with its name in the first; only what was true on the day and may be told."""
@@ -206,6 +214,6 @@ class NewsPages:
                 continue
             statement = statements.state(ref, relation, day)
             if statement is not None:
-                subject = self._say.mention(ref) if not told else self._say.name(ref)
+                subject = self._say.mention(ref)
                 told.append(self._say.sentence(statement, "news", subject=subject))
         return told

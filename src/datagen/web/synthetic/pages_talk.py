@@ -7,7 +7,6 @@ article as it was, sometimes with one value changed, under another host, with th
 
 from __future__ import annotations
 
-from datagen.knowledge.catalogue import Relation
 from datagen.records.fact import Literal
 from datagen.web.synthetic.addresses import ENCYCLOPEDIA
 from datagen.web.synthetic.desk import TODAY, Desk
@@ -100,19 +99,19 @@ class TalkPages:
         """The same statement with another object."""
         relation, literal = statement.relation, statement.literal
         if literal is not None:
-            return Statement(statement.subject, relation, literal=self._wrong_literal(relation, literal, number))
+            return Statement(statement.subject, relation, literal=self._wrong_literal(statement, literal, number))
         type_id = statement.objects[0].type
         count = self._desk.addresses.article_count(type_id)
         other = self._desk.addresses.article_ref(type_id, self._world.draws.below(count, "wrong object", number))
         return Statement(statement.subject, relation, (other,))
 
-    def _wrong_literal(self, relation: Relation, literal: Literal, number: int) -> Literal:
+    def _wrong_literal(self, statement: Statement, literal: Literal, number: int) -> Literal:
         """A value of another entity of the same type."""
         draws = self._world.draws
-        type_id = self._world.ontology.subject_kinds(relation)[0]
+        type_id, relation = statement.subject.type, statement.relation.id
         for attempt in range(4):
-            index = draws.below(self._world.layout.sizes[type_id], f"wrong value/{relation.id}", number, attempt)
-            other = self._world.value(Ref(type_id, index), relation.id)
+            index = draws.below(self._world.layout.sizes[type_id], f"wrong value/{relation}", number, attempt)
+            other = self._world.value(Ref(type_id, index), relation)
             if other is not None and other != literal:
                 return other
         return literal
@@ -223,5 +222,5 @@ def _swap_year(body: str) -> str:
     start = body.find("<td>1")
     if start < 0 or not body[start + 4 : start + 8].isdigit() or body[start + 8] != "<":
         return body
-    a, b, c, d = body[start + 4 : start + 8]
-    return f"{body[: start + 4]}{a}{b}{d}{c}{body[start + 8 :]}"
+    century, tens, ones = body[start + 4 : start + 6], body[start + 6], body[start + 7]
+    return f"{body[: start + 4]}{century}{ones}{tens}{body[start + 8 :]}"

@@ -13,7 +13,7 @@ object, `guard` forbids what time makes impossible: a student is born before the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from datagen.errors import ConfigError
@@ -184,7 +184,7 @@ def reverse_steps(world: World, steps: Sequence[str], type_id: str) -> Iterator[
 class Pick:
     """One of those that a path leads to, by draw. `shift` picks another one than the rule without it would."""
 
-    def __init__(self, world: World, relation: str, make: Mapping[str, Any]) -> None:
+    def __init__(self, world: World, _relation: str, make: Mapping[str, Any]) -> None:
         self._world = world
         self._path = Path(world, make["path"])
         self._name = "pick/" + "/".join(make["path"])
@@ -225,7 +225,7 @@ class Pair:
 class Marry:
     """Couples of two types who live in one country and are of similar age."""
 
-    def __init__(self, world: World, relation: str, make: Mapping[str, Any]) -> None:
+    def __init__(self, world: World, _relation: str, make: Mapping[str, Any]) -> None:
         self._world = world
         self._share: float = make["slots"][0]
         self._days: int = make["years"] * DAYS_PER_YEAR
@@ -275,7 +275,7 @@ class Elder:
         self._world, self._relation, self._make = world, relation, make
         self._rings: dict[str, Ring] = {}
         births = world.ontology.make["birth_date"]["by"]
-        self._years = {t: births[t][1] - births[t][0] + 1 for t in births}
+        self._years: dict[str, int] = {t: births[t][1] - births[t][0] + 1 for t in births}
 
     def ring(self, type_id: str) -> Ring:
         """The order of a type; dates of birth follow it."""
@@ -285,7 +285,8 @@ class Elder:
         return self._rings[type_id]
 
     def _gap(self, type_id: str) -> int:
-        return -(-self._world.layout.sizes[type_id] * self._make["gap"] // self._years[type_id])
+        gap: int = self._make["gap"]
+        return -(-self._world.layout.sizes[type_id] * gap // self._years[type_id])
 
     def _above(self, type_id: str, rank: int) -> int | None:
         if "ratio" in self._make:
@@ -338,9 +339,9 @@ def make_link_rule(world: World, relation: str, make: Mapping[str, Any]) -> Link
         others: dict[str, LinkRule] = {t: Mapped(world, relation, {**make, "share": 1.0}) for t in make.get("by", {})}
         return ByType(elder, others) if others else elder
     if rule in {"map", "pick", "pair", "marry"}:
+        makers: dict[str, Callable[[World, str, Mapping[str, Any]], LinkRule]]
         makers = {"map": Mapped, "pick": Pick, "pair": Pair, "marry": Marry}
-        made: LinkRule = makers[rule](world, relation, make)
-        return made
+        return makers[rule](world, relation, make)
     if rule == "path":
         return Path(world, make["path"])
     if rule in {"home", "part"}:

@@ -100,7 +100,7 @@ class Statements:
 
     def about(self, ref: Ref, page: str, day: int) -> list[tuple[Statement, Place]]:
         """All statements of a page about an entity, with their places."""
-        found = []
+        found: list[tuple[Statement, Place]] = []
         for relation in self.relations[ref.type]:
             place = self.place(ref, relation, page)
             if place == "nowhere" or self.silent(ref, relation.id):
@@ -110,11 +110,15 @@ class Statements:
                 found.append((statement, place))
         return found
 
+    def is_mutual(self, relation: Relation) -> bool:
+        """Whether the relation holds both ways, so that each page says its own half."""
+        return self.world.ontology.make[relation.id]["rule"] in {"pair", "marry"}
+
     def pointing_at(self, ref: Ref, day: int, most: int) -> list[tuple[Relation, str, tuple[Ref, ...]]]:
         """What points at an entity: (relation, subject type, some of the subjects), for relations that do not change."""
         found = []
         for relation, type_id in self.incoming[ref.type]:
-            if relation.changes:
+            if relation.changes or self.is_mutual(relation):
                 continue
             subjects = self.world.subjects(ref, relation.id, type_id)
             shown = tuple(s for s in subjects if self.addresses.home(s) and self.last_event(s) <= day)

@@ -42,7 +42,7 @@ class TenureRule(Protocol):
 
     def terms(self, subject: Ref) -> tuple[Tenure, ...]: ...
 
-    def held_by(self, target: Ref, type_id: str) -> tuple[Tenure, ...]: ...
+    def held_by(self, target: Ref) -> tuple[Tenure, ...]: ...
 
 
 class Calendar:
@@ -103,7 +103,7 @@ class Office:
                 found.append(Tenure(subject, holder, start, end))
         return tuple(found)
 
-    def held_by(self, target: Ref, type_id: str) -> tuple[Tenure, ...]:
+    def held_by(self, target: Ref) -> tuple[Tenure, ...]:
         layout = self._world.layout
         country = layout.country(target)
         low, _ = layout.span(self.holder, country)
@@ -156,7 +156,7 @@ class Contract:
         born = self._world.value(subject, relation)
         return born is None or born.low + years * DAYS_PER_YEAR <= start
 
-    def held_by(self, target: Ref, type_id: str) -> tuple[Tenure, ...]:
+    def held_by(self, target: Ref) -> tuple[Tenure, ...]:
         numbers: set[int] = set()
         for assignment in self._maps:
             numbers.update(assignment.inverse(target.index))

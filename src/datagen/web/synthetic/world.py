@@ -107,7 +107,7 @@ class World:
         """Tenures in which `target` is the object, subjects being of a type."""
         if type_id not in self._subject_types[relation]:
             return ()
-        return self.tenure_rule(relation).held_by(target, type_id)
+        return self.tenure_rule(relation).held_by(target)
 
     def term_on(self, subject: Ref, relation: str, day: int) -> Tenure | None:
         """The tenure that covers a day."""
