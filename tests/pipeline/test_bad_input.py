@@ -161,7 +161,7 @@ def test_bad_rows_of_jsonl_are_counted(tmp_path):
 
 
 def test_an_unknown_kind_a_missing_file_and_another_version_are_refused_with_the_next_step(tmp_path):
-    with pytest.raises(ConfigError, match="unknown source kind 'gopher'.*known kinds"):
+    with pytest.raises(ConfigError, match=r"unknown source kind 'gopher'.*known kinds"):
         open_source("gopher:hole")
     with pytest.raises(SourceError, match="does not exist; list the folder with"):
         open_source(str(tmp_path / "missing.warc.gz"))
@@ -172,7 +172,7 @@ def test_an_unknown_kind_a_missing_file_and_another_version_are_refused_with_the
     build(tmp_path, path)
     manifest = tmp_path / "snap" / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 0}))
-    with pytest.raises(SnapshotError, match="format 0.*datagen snapshot build"):
+    with pytest.raises(SnapshotError, match=r"format 0.*datagen snapshot build"):
         Snapshot.open(tmp_path / "snap")
     with pytest.raises(SnapshotError, match="format 0"):
         build(tmp_path, path)
