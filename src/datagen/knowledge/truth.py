@@ -55,6 +55,10 @@ class Truth:
             else:
                 self._literals[fact.relation].append(fact)
 
+    def stated(self, subject: str, relation: str) -> list[TrueFact]:
+        """All true facts of one subject and relation, at any time."""
+        return self._by_subject.get((subject, relation), [])
+
     def members(self, type_id: str) -> set[str]:
         """Every entity of the type or a narrower one."""
         if type_id not in self._members:

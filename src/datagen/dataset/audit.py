@@ -1,0 +1,61 @@
+"""Hold accepted questions against the complete truth of the synthetic web they were made from.
+
+A certificate is a claim about a world that pages describe with gaps, errors and old values. Here the world itself is
+asked: does the formula have exactly one answer in it, and is that the key? Precision must be 1; anything else is a fault
+of the evaluator, of reading, or of the web's own promise that trusted pages do not lie.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from datagen.knowledge.formula import query_from_dict
+from datagen.knowledge.literals import parse_literal
+from datagen.knowledge.truth import Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What the world says about a set of questions; `faults` name the question and what differs."""
+
+    questions: int
+    second_answers: int
+    wrong_answers: int
+    faults: tuple[str, ...]
+
+    @property
+    def precision(self) -> float | None:
+        return None if not self.questions else 1 - (self.second_answers + self.wrong_answers) / self.questions
+
+
+def audit(rows: Iterable[Mapping[str, Any]], truth: Truth) -> Audited:
+    """Evaluate every row's formula over the truth."""
+    questions = second = wrong = 0
+    faults: list[str] = []
+    for row in rows:
+        questions += 1
+        query = query_from_dict(json.loads(row["tree"]))
+        roots = truth.evaluate(query.root)
+        proven = set(row["certificate"]["answer_set"])
+        if not proven <= roots:
+            wrong += 1
+            faults.append(f"{row['id']}: {sorted(proven)} does not satisfy the question in the world: {row['question']}")
+        elif roots != proven:
+            second += 1
+            faults.append(f"{row['id']}: the world has {len(roots)} answers, {sorted(roots)[:4]}: {row['question']}")
+        elif query.ask is not None and not _value_is_true(row, truth, query.ask, query.ask_as_of):
+            wrong += 1
+            faults.append(f"{row['id']}: {row['answer']!r} is not the {query.ask} of {sorted(proven)} in the world")
+    return Audited(questions, second, wrong, tuple(faults))
+
+
+def _value_is_true(row: Mapping[str, Any], truth: Truth, ask: str, day: str | None) -> bool:
+    said = parse_literal(row["answer_canonical"], row["answer_type"], row["answer_unit"] or "")
+    return said is not None and all(
+        fact.literal is not None and said.low <= fact.literal.high and fact.literal.low <= said.high
+        for fact in truth.stated(row["certificate"]["answer_set"][0], ask)
+        if fact.holds_on(day)
+    )
