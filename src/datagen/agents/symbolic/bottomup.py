@@ -102,10 +102,15 @@ class _Casting:
         """Candidates that pass, from the first round of gathering that has any."""
         for round_of_hits in (self._by_joint_words, self._by_single_clues, self._by_class, self._by_children):
             round_of_hits(node)
+            self._reopen()
             passed = self._test_round(node)
             if passed:
                 return passed
         return []
+
+    def _reopen(self) -> None:
+        """Whoever was left undecided may be decided by what was read since."""
+        self._heard = {case: score for case, score in self._heard.items() if score.status is not Status.UNKNOWN}
 
     # Gathering ---------------------------------------------------------------------------------------------------
 
