@@ -26,7 +26,7 @@ _MAGNITUDE = "|".join(MAGNITUDES)
 _PREFIX = "|".join(re.escape(u) for u in PREFIX_UNITS)
 _NUMBER = rf"(?P<sign@>{_SIGN})(?P<prefix@>{_PREFIX})?\s?(?P<digits@>{_DIGITS})(?:\s?(?P<mag@>{_MAGNITUDE})\b)?"
 _WORD = r"(?!(?:to|and|or|but|since|until|st|nd|rd|th)\b)[^\W\d_][\w'’²³]*"
-_UNIT = rf"(?P<unit@>\s*(?:%|°|{_WORD})(?:(?:\s*/\s*(?:[\d,]+\s)?|\s+|-){_WORD})*)?"
+_UNIT = rf"(?P<unit@>\s*(?:%|°|{_PREFIX}|{_WORD})(?:(?:\s*/\s*(?:[\d,]+\s)?|\s+|-){_WORD})*)?"
 _ABOUT = r"(?P<about>(?:about|around|approximately|approx\.|approx|roughly|nearly|almost|some|circa|c\.|ca\.|~)\s*)?"
 _SINGLE = re.compile(_ABOUT + (_NUMBER + _UNIT).replace("@", ""), re.IGNORECASE)
 _SPAN = re.compile(
@@ -133,11 +133,10 @@ def format_number(low: float, high: float, unit: str) -> str:
 
 
 def _with_prefix(low: float, high: float, unit: str) -> str:
-    if low == high:
-        return f"-{unit}{digits(-low)}" if low < 0 else f"{unit}{digits(low)}"
-    return f"{digits(low)} to {digits(high)} {unit}"
+    ends = [f"-{unit}{digits(-v)}" if v < 0 else f"{unit}{digits(v)}" for v in (low, high)]
+    return ends[0] if low == high else " to ".join(ends)
 
 
 def digits(value: float) -> str:
     """Plain digits with thousands separators and no exponent: 2381740.0 -> "2,381,740"."""
-    return f"{Decimal(repr(value)):,f}".removesuffix(".0")
+    return f"{Decimal(repr(value + 0.0)):,f}".removesuffix(".0")
