@@ -8,13 +8,14 @@ exclude the members of that closed set, which are few, so candidate sets are eva
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-import numpy as np
-
-from datagen.knowledge.arrays import Ids, Mask, sorted_ids
+from datagen.knowledge.arrays import Ids, Mask
 from datagen.knowledge.catalogue import Relation
-from datagen.knowledge.formula import Match, Within
+from datagen.knowledge.evaluator import Evaluation
+from datagen.knowledge.formula import Match, Node, Within
 from datagen.knowledge.graph import FactGraph, Stated
 from datagen.knowledge.literals import normalise_text
 from datagen.knowledge.taxonomy import PAGELESS
@@ -25,6 +26,7 @@ CLAIMS_KEPT = 20_000
 BANDS_PER_VALUE = 2
 MAX_CLOSED = 500
 """Closed sets beyond this size are no help in telling an entity apart."""
+POINTERS_PER_RELATION = 6
 MAX_POINTERS = 200
 """Entities that more statements point to (countries) are not described by what points to them."""
 
@@ -78,8 +80,7 @@ class ClaimBook:
     def towards(self, i: int, relation: Relation, other: int, day: str | None) -> Claim:
         """relation(i, other) as a claim about i."""
         clue = Match(relation.id, self._graph.ref(other), as_of=day)
-        listed = self._graph.subject_list(relation.id, other, self._graph.type(i), day)
-        return Claim(clue, other, None if listed is None else listed.members)
+        return Claim(clue, other, self._closed(clue, self._graph.type(i)))
 
     def _of_value(self, relation: Relation, value: Literal, day: str | None) -> list[Claim]:
         if value.kind == "text":
@@ -106,25 +107,30 @@ class ClaimBook:
         postings = {r.id: self._graph.posting(r.id, self._graph.ref(i)) for r in fits if not r.changes}
         if sum(len(p) for p in postings.values()) > MAX_POINTERS:
             return []
-        found = [self.pointed(i, name, int(z), None) for name, posting in postings.items() for z in posting]
+        ends: list[tuple[str, int, str | None]] = [
+            (name, int(z), None) for name, posting in postings.items() for z in _spread(posting.tolist())
+        ]
         if any(r.changes for r in fits):
-            for subject in self._graph.incoming(i):
-                relation = self._catalogue.relations[subject.relation]
-                if relation.changes and relation.inverse:
-                    found.append(self.pointed(i, relation.id, subject.subject_id, subject.as_of))
-        return [c for c in found if c.closed is not None and c.other is not None and self.nameable(c.other)]
+            changing = [s for s in self._graph.incoming(i) if self._catalogue.relations[s.relation].changes]
+            ends += [(s.relation, s.subject_id, s.as_of) for s in _spread(changing)]
+        found = [self.pointed(i, name, z, day) for name, z, day in ends if self.nameable(z) and self._says(name)]
+        return [c for c in found if c.closed is not None]
+
+    def _says(self, relation: str) -> bool:
+        return bool(self._catalogue.relations[relation].inverse)
 
     def pointed(self, i: int, relation: str, subject: int, day: str | None) -> Claim:
         """relation(subject, i) as a claim about i."""
         clue = Match(relation, self._graph.ref(subject), inverse=True, as_of=day)
-        closed: Ids | None = None
-        if self._catalogue.relations[relation].single:
-            closed = np.array([i], np.int32)
-        else:
-            view, asked = self._graph.view(relation, day), np.array([subject], np.int32)
-            if not view.unsettled(asked)[0]:
-                closed = sorted_ids(view.pairs(asked)[1])
-        return Claim(clue, subject, closed)
+        return Claim(clue, subject, self._closed(clue, self._graph.type(i)))
+
+    def _closed(self, clue: Match, type_id: str | None) -> Ids | None:
+        """Everyone of the type whom the clue could be true of, None when strangers could be among them."""
+        evaluation = Evaluation(self._graph)
+        node = Node(type_id, (clue,))
+        if evaluation.clue_universe(clue, type_id) is None:
+            return None
+        return evaluation.closed(node)
 
     def _may_be_object(self, i: int, relation: Relation) -> bool:
         kind = self._graph.type(i)
@@ -138,25 +144,17 @@ class ClaimBook:
         """Claims that a complete list of useful length stands behind."""
         return [c for c in (*self.claims(i), *self.pointers(i)) if is_list(c)]
 
-    def survivors(self, claim: Claim, ids: Ids) -> Mask:
-        """Which of `ids` the claim does not exclude."""
-        clue = claim.clue
-        if claim.closed is not None:
-            return np.isin(ids, claim.closed, assume_unique=True)
-        view = self._graph.view(clue.relation, clue.as_of)
-        if isinstance(clue, Within):
-            test = self._graph.values.within(clue.kind, clue.low, clue.high, clue.unit)
-        elif isinstance(clue.value, Literal):
-            test = self._graph.values.test(clue.value)
-        else:
-            wanted = claim.other
+    def survivors(self, claim: Claim, type_id: str | None, ids: Ids) -> Mask:
+        """Which of `ids`, taken to be of this type, the claim does not exclude."""
+        return Evaluation(self._graph).clue_masks(claim.clue, type_id, ids)[1]
 
-            def test(codes: Ids) -> tuple[Mask, Mask]:
-                same: Mask = codes == wanted
-                return same, same
 
-        mask: Mask = view.stated_masks(ids, test)[1] | view.unsettled(ids)
-        return mask
+T = TypeVar("T")
+
+
+def _spread(items: Sequence[T]) -> Sequence[T]:
+    """A few of many, evenly spaced: which entity points here is drawn later, that some do is what counts."""
+    return items[:: -(-len(items) // POINTERS_PER_RELATION)] if items else items
 
 
 def is_list(claim: Claim) -> bool:

@@ -96,7 +96,7 @@ class Contexts:
             if edge.inverse
             else self._book.towards(entity, relation, child, edge.as_of)
         )
-        return claim if is_list(claim) or (edge.inverse and relation.single) else None
+        return claim if claim.closed is not None and (is_list(claim) or edge.inverse) else None
 
     def pool(self, tree: ResearchTree, root: ClueAddress) -> Ids | None:
         """The closed pool of a context; None while no clue closes it."""
@@ -144,6 +144,8 @@ class Contexts:
         known = np.flatnonzero(values != UNKNOWN)
         position, objects = view.pairs(values[known])
         reached[known[position]] = objects
+        # A page of low trust that says otherwise keeps its value possible, so nothing follows from the settled one.
+        reached[known[view.maybe_pairs(values[known])[0]]] = UNKNOWN
         return reached
 
     def excludes(self, place: Place, claim: Claim) -> Mask:
@@ -151,7 +153,7 @@ class Contexts:
         mask = np.zeros(len(place.values), np.bool_)
         known = np.flatnonzero(place.values != UNKNOWN)
         if len(known):
-            mask[known] = ~self._book.survivors(claim, place.values[known])
+            mask[known] = ~self._book.survivors(claim, place.node.type, place.values[known])
         return mask
 
     def _as_claim(self, entity: int, clue: object) -> Claim:

@@ -6,8 +6,9 @@
     vertices without a leaf clue blur, the shallowest first: what it leaves open is for the vertices below to decide
     otherwise                    terminate
 
-An action that failed is tried once more in another form (another vertex, another number of claims); then growth ends
-with what stands. The planner keeps no state: the tree, the target and the last failure say all it needs.
+An action that failed is tried in another form (another vertex, another number of claims) or growth begins anew with
+another entity; how long is for the recipe to limit. The planner keeps no state: the tree, the target and the last
+failure say all it needs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class PlannerSettings:
     """Chance that depth grows at the deepest vertex, not at another."""
     branch: float = 0.35
     """Chance of another branch while the target leaves room for one."""
-    retry: float = 0.6
+    retry: float = 0.4
     """Chance that a failed blur is tried again."""
 
 
@@ -87,12 +88,17 @@ class SymbolicPlanner:
     def _after_failure(
         self, root: Node, waiting: list[ClueAddress], target: GrowthTarget, last: NoGrowth, rng: random.Random
     ) -> TreeAction:
-        """Depth that cannot be had is given up for a description; a description that cannot be had ends growth."""
+        """Depth that cannot be had is given up for a description; a description that cannot be had, for a new tree."""
+        if last.reason == "not_needed":
+            others = waiting[1:]
+            if others:
+                return self._blur(root, others[::-1], target, rng)
+            return TreeAction("terminate", reason="all described")
         if last.reason == "no_link" and waiting:
             return self._blur(root, waiting, target, rng)
         if waiting and rng.random() < self._settings.retry:
             return self._blur(root, waiting, target, rng, change=rng.choice((-1, 1)))
-        return TreeAction("terminate", reason=f"stuck: {last.reason}")
+        return TreeAction("initialise")
 
 
 def levels(node: Node) -> int:

@@ -127,7 +127,8 @@ class SymbolicBrowser:
         """A first edge that closes the pool of its parent, drawn by the configured chances."""
         draw = rng.random()
         if draw < self._settings.pointer:
-            return self._choose(self._book.pointers(entity), hidden, rng, deeper=deeper, first=True)
+            sharp = [c for c in self._book.pointers(entity) if c.pins]
+            return self._choose(sharp, hidden, rng, deeper=deeper, first=True)
         if draw < self._settings.pointer + self._settings.listing:
             return self._choose(self._book.lists(entity), hidden, rng, deeper=deeper, first=True)
         return None
@@ -156,8 +157,7 @@ class SymbolicBrowser:
         assert link.other is not None
         if self._graph.type_closed(self._graph.type(link.other)):
             return True
-        relation = self._catalogue.relations[link.clue.relation]
-        return any(c.clue.relation != relation.id or not relation.single for c in self._book.lists(link.other))
+        return any(c.clue.relation != link.clue.relation for c in self._book.lists(link.other))
 
     def _attach(self, tree: ResearchTree, at: ClueAddress, link: Claim) -> ResearchTree:
         assert isinstance(link.clue, Match)
@@ -191,6 +191,8 @@ class SymbolicBrowser:
                 break
         if best is None:
             return NoGrowth("not_determined", f"no claims of {self._graph.name(entity)} exclude the rivals left to it")
+        if not best:
+            return NoGrowth("not_needed", f"{self._graph.name(entity)} leaves its rivals to the vertices below it")
         grown = tree.query.root
         for claim in best:
             grown = add_clue(grown, at, claim.clue)
@@ -212,20 +214,21 @@ class SymbolicBrowser:
             lists = [c for c in options if is_list(c)]
             if not lists:
                 return None
-            opening = [rng.choice(lists)]
+            opening = rng.choices(lists, [len(c.closed) for c in lists if c.closed is not None])
             assert opening[0].closed is not None
             context = self._contexts.read(tree, at, opening[0].closed)
         if context.place(at).entity not in context.place(at).values:
             return None
         drawn = _drawn(options, opening, wanted, rng)
-        taken = self._exclude(context, context.place(at), drawn, wanted - len(opening), must_take=not opening)
+        bare = not opening and not node_at(tree.query.root, at).clues
+        taken = self._exclude(context, context.place(at), drawn, wanted - len(opening), must_take=bare)
         return None if taken is None else [*opening, *taken]
 
     def _exclude(
         self, context: Context, place: Place, options: list[Claim], wanted: int, *, must_take: bool
     ) -> list[Claim] | None:
         """Claims that exclude what later vertices cannot, leave something for each of them, and are all needed."""
-        later = [p for p in context.places if p.address != place.address and not _has_leaf(p.node)]
+        later = [p for p in context.places if p.address != place.address and not p.node.clues]
         self_column = context.places[0].values == context.places[0].entity
         rows = list(context.excluded)
         alive = ~context.excluded.any(axis=0) & ~self_column
@@ -258,10 +261,6 @@ class SymbolicBrowser:
         """Relations that already speak about the vertex, the asked one among them."""
         used: set[str | None] = {c.relation for c in node_at(tree.query.root, at).clues if not isinstance(c, IsA)}
         return used if at else used | {tree.query.ask}
-
-
-def _has_leaf(node: Node) -> bool:
-    return any(not isinstance(c, Edge) for c in node.clues)
 
 
 def _anchors(graph: FactGraph) -> dict[str, Ids]:
