@@ -146,8 +146,10 @@ class Describer:
     def _by_list(self, key: str, closure: Closure, hops: int, hidden: frozenset[str]) -> Description | None:
         relation = self._catalogue.relations[closure.relation]
         anchor = self._notebook.names[closure.anchor_key or ""]
-        clue = Match(relation.id, EntityRef(closure.anchor_key or "", anchor), as_of=closure.as_of)
-        stated = self._notebook.statements(key, relation.id, closure.as_of)
+        # The day on which a list was complete belongs in the question only where the relation changes with the day.
+        day = closure.as_of if relation.changes else None
+        clue = Match(relation.id, EntityRef(closure.anchor_key or "", anchor), as_of=day)
+        stated = self._notebook.statements(key, relation.id, day)
         held = next((s for s in stated if s.fact.object_key == closure.anchor_key), None)
         if held is None:
             return None
