@@ -33,7 +33,6 @@ from datagen.knowledge.corpus_values import (
     strip_remarks,
 )
 from datagen.knowledge.label_words import (
-    LABELS_PATH,
     LabelEntry,
     LabelTable,
     load_labels,
@@ -91,7 +90,7 @@ def induce_catalogue(
     options: InductionOptions | None = None,
     *,
     name: str = "induced",
-    labels: Path = LABELS_PATH,
+    labels: Path | None = None,
 ) -> Catalogue:
     """A catalogue whose relations are the readable labels of `pages`. Deterministic for a set of pages in any order."""
     options = options or InductionOptions()

@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import ConfigError
+from datagen.records.shipped import shipped_file
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-_INSTALLED = _PACKAGE / "data" / "labels.toml"
-LABELS_PATH = _INSTALLED if _INSTALLED.exists() else _PACKAGE.parents[1] / "data" / "labels.toml"
-"""Inside an installed package, else beside `src/`."""
+LABELS_FILE = "labels.toml"
 _QUALIFIERS = frozenset(
     {"male", "female", "total", "urban", "rural", "average", "mean", "median", "maximum", "minimum"}
 )
@@ -79,8 +77,9 @@ def _lowered(match: re.Match[str], template: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def load_labels(path: Path = LABELS_PATH) -> LabelTable:
-    """Read a label file; raises `ConfigError` for one that is not there or not well-formed."""
+def load_labels(path: Path | None = None) -> LabelTable:
+    """Read a label file, the shipped one by default; raises `ConfigError` for a missing or malformed one."""
+    path = path or shipped_file(LABELS_FILE)
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as exc:
