@@ -22,6 +22,7 @@ from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeActio
 from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook, is_list
 from datagen.agents.symbolic.contexts import Context, Contexts, Place, all_needed, node_at
 from datagen.knowledge.arrays import Ids, Mask
+from datagen.knowledge.evaluator import Evaluation
 from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.taxonomy import PAGELESS
@@ -118,6 +119,8 @@ class SymbolicBrowser:
             if c.other is not None and c.clue.relation not in used and self._catalogue.relations[c.clue.relation].single
         ]
         first = not node.clues and self._contexts.root_of(tree, at) == at
+        if first:
+            inner = [c for c in inner if is_list(c) or self._separates(entity, c)]
         link = self._choose(inner, hidden, rng, deeper=deeper, first=first)
         if link is None:
             return NoGrowth("no_link", f"{self._graph.name(entity)} has no link to an entity that can be described")
@@ -148,6 +151,12 @@ class SymbolicBrowser:
             if fits and (not deeper or any(c.other is not None and c.other not in hidden for c in own)):
                 return claim
         return None
+
+    def _separates(self, entity: int, link: Claim) -> bool:
+        """Whether the link leads elsewhere for some member of a list that could become the vertex's pool."""
+        view = self._graph.view(link.clue.relation, link.clue.as_of)
+        lists = (c.closed for c in self._book.lists(entity) if c.clue.relation != link.clue.relation)
+        return any((view.pairs(ids)[1] != link.other).any() for ids in lists if ids is not None)
 
     def _points(self, claim: Claim) -> bool:
         return isinstance(claim.clue, Match) and claim.clue.inverse
@@ -214,7 +223,7 @@ class SymbolicBrowser:
             lists = [c for c in options if is_list(c)]
             if not lists:
                 return None
-            opening = rng.choices(lists, [len(c.closed) for c in lists if c.closed is not None])
+            opening = rng.choices(lists, [len(c.closed) ** 0.5 for c in lists if c.closed is not None])
             assert opening[0].closed is not None
             context = self._contexts.read(tree, at, opening[0].closed)
         if context.place(at).entity not in context.place(at).values:
@@ -222,7 +231,21 @@ class SymbolicBrowser:
         drawn = _drawn(options, opening, wanted, rng)
         bare = not opening and not node_at(tree.query.root, at).clues
         taken = self._exclude(context, context.place(at), drawn, wanted - len(opening), must_take=bare)
-        return None if taken is None else [*opening, *taken]
+        if taken is None or not self._lists_needed(tree, at, [*opening, *taken]):
+            return None
+        return [*opening, *taken]
+
+    def _lists_needed(self, tree: ResearchTree, at: ClueAddress, claims: list[Claim]) -> bool:
+        """Beside a second complete list, the first could go; each has to leave somebody in when it does."""
+        if sum(c.closed is not None for c in claims) < 2:
+            return True
+        node = node_at(tree.query.root, at)
+        for dropped in claims:
+            rest = Node(node.type, (*node.clues, *(c.clue for c in claims if c is not dropped)))
+            left = Evaluation(self._graph).closed(rest)
+            if left is not None and len(left) < 2:
+                return False
+        return True
 
     def _exclude(
         self, context: Context, place: Place, options: list[Claim], wanted: int, *, must_take: bool
@@ -281,11 +304,13 @@ def _anchors(graph: FactGraph) -> dict[str, Ids]:
 
 
 def _drawn(options: list[Claim], opening: list[Claim], wanted: int, rng: random.Random) -> list[Claim]:
-    """Some open claims, one per relation; a second closed one could make the first idle."""
+    """Some claims, one per relation, with at most one complete list more."""
     taken = {c.clue.relation for c in opening}
+    lists = 0
     drawn: list[Claim] = []
     for claim in rng.sample(options, len(options)):
-        if claim.closed is None and claim.clue.relation not in taken:
+        if claim.clue.relation not in taken and not claim.pins and (claim.closed is None or not lists):
             taken.add(claim.clue.relation)
+            lists += claim.closed is not None
             drawn.append(claim)
     return drawn[: max(CLAIMS_TRIED, wanted)]
