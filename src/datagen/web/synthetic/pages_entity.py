@@ -137,7 +137,7 @@ class EntityPages:
             if relation.changes or desk.statements.silent(neighbour, relation.id):
                 continue
             statement = desk.statements.state(neighbour, relation, day)
-            if statement is not None:
+            if statement is not None and ref not in statement.objects:
                 subject = self._say.mention(neighbour)
                 told.append(self._say.sentence(statement, f"context/{number}", subject=subject))
         if not told:

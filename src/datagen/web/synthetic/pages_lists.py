@@ -166,7 +166,7 @@ class ListPages:
         members = self.members(spec, target, day)
         plural = self._kinds[spec.subject_type].words.plural
         draw = self._world.draws.bits(f"closing/{spec.relation.id}/{spec.subject_type}", target.index)
-        clues = [clue for clue in spec.relation.clue if _fits_plural(clue)]
+        clues = [clue for clue in spec.relation.clue if fits_plural(clue)]
         clue = clues[draw % len(clues)]
         form = CLOSURE_SUBJECTS_FORMS[(draw >> 8) % len(CLOSURE_SUBJECTS_FORMS)]
         sentence = form.format(plural=plural, clue=clue.replace("{o}", self._say.mention(target)))
@@ -225,7 +225,7 @@ class ListPages:
         return table([capitalise(kind.singular), *(r.label for r in columns)], rows)
 
 
-def _fits_plural(clue: str) -> bool:
+def fits_plural(clue: str) -> bool:
     """Whether a clue form can follow a plural: `clubs whose ...`, `finals that took place ...`, not `that was ...`."""
     first, second, *_ = clue.split()
     return first not in {"that", "who", "which"} or not second.endswith("s")
