@@ -12,6 +12,7 @@ from datagen.knowledge.literals import date_interval, day, number_literal, parse
 from datagen.records.fact import Entity, Literal
 from datagen.records.question import Answer
 from datagen.synthesis.answers import (
+    as_asked,
     contains_words,
     entity_answer,
     is_correct,
@@ -83,7 +84,7 @@ def test_names_are_correct_by_key_by_name_and_by_alias_whatever_their_case_and_a
     ("literal", "canonical", "right", "wrong"),
     [
         (day("1901-03-03"), "1901-03-03", ["3 March 1901", "March 3, 1901", "1901-03-03"], ["1901", "March 1901"]),
-        (Literal("date", "1901", *map(float, (693_961, 694_325))), "1901", ["1901"], ["3 March 1901", "1902"]),
+        (Literal("date", "1901", *map(float, (693_961, 694_325))), "1901", ["1901", "3 March 1901"], ["1902", "1900s"]),
         (
             number_literal(2_381_740, "sq km"),
             "2,381,740 sq km",
@@ -101,6 +102,14 @@ def test_literal_answers_grade_by_value_and_not_by_wording(literal, canonical, r
     assert answer.canonical == canonical
     assert [form for form in right if not is_correct(answer, form)] == []
     assert [form for form in wrong if is_correct(answer, form)] == []
+
+
+def test_a_question_for_a_year_is_answered_with_a_year():
+    answer = literal_answer(day("2004-11-27"))
+
+    assert as_asked(answer, "In which year was the film released?").text == "2004"
+    assert as_asked(answer, "When was the film released that came out in the year 850?") == answer
+    assert is_correct(as_asked(answer, "In which year was it?"), "27 November 2004")
 
 
 def test_values_too_vague_to_be_graded_give_no_answer():

@@ -25,6 +25,7 @@ from datagen.records.fact import Entity, Literal
 from datagen.records.question import Answer
 
 _WORD = re.compile(r"\w+(?:[.,]\d+)*", re.UNICODE)
+_ASKS_YEAR = re.compile(r"\b(?:which|what) year\b", re.IGNORECASE)
 _ARTICLES = frozenset({"a", "an", "the"})
 # Words too common in names to point at one entity. The catalogue's type words are added by the caller.
 COMMON_NAME_WORDS = frozenset(
@@ -68,14 +69,17 @@ def is_correct(answer: Answer, given: str | None, given_key: str | None = None) 
     return answer.type in ("date", "number") and _same_value(answer, given)
 
 
+def as_asked(answer: Answer, question: str) -> Answer:
+    """The answer as precisely as the question asks for it: "In which year ...?" wants 2004, not 27 November 2004."""
+    if answer.type != "date" or _ASKS_YEAR.search(question) is None or len(answer.canonical) <= len("2004"):
+        return answer
+    return Answer(answer.canonical[:4], "date", answer.canonical[:4])
+
+
 def _same_value(answer: Answer, given: str) -> bool:
-    """Whether the given words state the value: a day, month or year as precise as the key, a number inside it."""
+    """Whether the given words state the value: a date or number inside the key, which is as precise as was asked."""
     key, said = (parse_literal(text, answer.type, answer.unit) for text in (answer.canonical, given))
-    return (
-        key is not None
-        and said is not None
-        and (contains(key, said) and (answer.type == "number" or contains(said, key)))
-    )
+    return key is not None and said is not None and contains(key, said)
 
 
 def contains_words(haystack: tuple[str, ...], needle: tuple[str, ...]) -> bool:

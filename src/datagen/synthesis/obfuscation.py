@@ -17,6 +17,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal as OneOf
 
 from datagen.knowledge.certificate import certify
@@ -33,8 +34,10 @@ from datagen.knowledge.formula import (
     replace_clue,
     walk_clues,
 )
+from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.literals import format_literal
-from datagen.language.vague import bands
+from datagen.language.vague import Band, bands
+from datagen.language.vague_dates import MAX_DAY
 from datagen.records.fact import Literal
 from datagen.records.question import Obfuscation
 from datagen.synthesis.description import describe
@@ -43,6 +46,9 @@ from datagen.synthesis.settings import Workbench
 
 MAX_EDITS = 4
 """Per question; more would make every clue vague and the text long."""
+
+FUTURE_DAYS = 4 * 366
+"""How far a band may reach past the newest page: a decade that has begun may be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +119,27 @@ def _widened(
     value = _literal_of(clue)
     if value is None or value.kind == "text":
         return
-    wider = [band for band in bands(value) if (band.low, band.high) != (value.low, value.high)]
+    wider = [b for b in bands(value) if (b.low, b.high) != (value.low, value.high) and _is_sensible(bench, value, b)]
     new = [Within(clue.relation, value.kind, b.low, b.high, value.unit, clue.as_of) for b in wider]
     fitting = bisect_left(new, True, key=lambda c: not is_unique(bench.graph, _with(query, address, c)))
     if fitting:
         chosen = rng.randrange(fitting // 2, fitting)
         kind: OneOf["date", "number"] = "date" if value.kind == "date" else "number"
         yield Vaguer(kind, new[chosen], value.text, wider[chosen].words)
+
+
+def _is_sensible(bench: Workbench, value: Literal, band: Band) -> bool:
+    """Whether a reader would say it: no "between 2000 and 2100" of what happened; "after 2000" is fine."""
+    if value.kind != "date" or band.high >= MAX_DAY:
+        return True
+    return band.high <= max(_newest_day(bench.graph), value.high) + FUTURE_DAYS
+
+
+@lru_cache(maxsize=1)
+def _newest_day(graph: FactGraph) -> int:
+    """Ordinal of the day on which the newest page was published."""
+    days = graph.statements.day
+    return int(days.max()) if len(days) else 0
 
 
 def _literal_of(clue: Match | Within) -> Literal | None:

@@ -18,7 +18,7 @@ from datagen.knowledge.formula import Edge, Node, Query
 from datagen.knowledge.graph import FactGraph
 from datagen.language.parse import same_meaning
 from datagen.records.question import Answer, Certificate, Obfuscation
-from datagen.synthesis.answers import answer_of
+from datagen.synthesis.answers import answer_of, as_asked
 from datagen.synthesis.obfuscation import obfuscate
 from datagen.synthesis.proving import Proven, Stop
 from datagen.synthesis.settings import Workbench
@@ -60,7 +60,7 @@ def tell(bench: Workbench, proven: Proven, chance: float, rng: random.Random) ->
         proof=vague.proof,
         question=question,
         question_raw=raw,
-        answer=answer,
+        answer=as_asked(answer, question),
         hidden_names=_names(bench.graph, vertices_behind(bench.graph, vague.query.root, proven.key)),
         edits=edits,
     )
