@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datagen.errors import PageNotFoundError, SnapshotError
 from datagen.records.ids import sha256_hex
@@ -263,6 +265,12 @@ def test_addresses_are_found_with_fragments_and_capital_hosts(web):
     "query", ["", "AND OR NOT", 'title:"x', "(((", "a^b~", "\0\ud800", "*?[]{}", "of the", "x" * 9000]
 )
 def test_no_query_raises(web, query):
+    assert isinstance(web.search(query), list)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(max_size=60))
+def test_no_text_raises_as_a_query(web, query):
     assert isinstance(web.search(query), list)
 
 

@@ -30,7 +30,7 @@ from datagen.web.manifest import (
     load_manifest,
     load_report,
     make_manifest,
-    redirects_path,
+    redirect_files,
     save_manifest,
     save_report,
     source_key,
@@ -38,7 +38,7 @@ from datagen.web.manifest import (
 from datagen.web.prose import Mode, extractor_version
 from datagen.web.reading_sources import SourceReader, write_shard
 from datagen.web.sources.raw import Source
-from datagen.web.store import PageStoreWriter, address_hash, resolve_aliases
+from datagen.web.store import Hashes, PageStoreWriter, address_hash, resolve_aliases
 
 log = logging.getLogger(__name__)
 _READ_ROWS = 500
@@ -151,34 +151,40 @@ def _settle_repeats(folder: Path, reports: tuple[SourceReport, ...], manifest: P
 
 def _find_losers(folder: Path, shards: list[FileEntry]) -> dict[str, dict[int, tuple[str, str]]]:
     """Shard name -> row -> (reason, url) of the pages that give way."""
-    columns: list[list[str]] = [
-        [str(url) for url in storage.read_parquet(folder / shard.name, ["url"]).column("url").to_pylist()]
-        for shard in shards
-    ]
-    hashes = np.array([address_hash(url) for urls in columns for url in urls], dtype=np.uint64)
-    names, counts = np.unique(hashes, return_counts=True)
+    # Eight bytes a page are held; whole addresses only of shards in which one repeats.
+    hashes = [_address_hashes(folder / shard.name) for shard in shards]
+    names, counts = np.unique(np.concatenate(hashes), return_counts=True)
     repeated = names[counts > 1]
-    if not len(repeated):
-        return {}
-    places = [(shard, row) for shard, urls in enumerate(columns) for row in range(len(urls))]
-    groups: dict[str, list[tuple[int, int]]] = {}
-    for index in np.flatnonzero(np.isin(hashes, repeated)):
-        shard, row = places[index]
-        groups.setdefault(columns[shard][row], []).append((shard, row))
-    details = {
-        shard: storage.read_parquet(folder / shards[shard].name, ["sha256", "published_at"]).to_pylist()
-        for shard in sorted({shard for group in groups.values() for shard, _ in group})
-    }
+    groups: dict[str, list[_Place]] = {}
+    for shard, own in zip(shards, hashes, strict=True):
+        rows = np.flatnonzero(np.isin(own, repeated))
+        if len(rows):
+            table = storage.read_parquet(folder / shard.name, ["url", "sha256", "published_at"]).take(rows.tolist())
+            for row, fields in zip(rows.tolist(), table.to_pylist(), strict=True):
+                place = _Place(shard.name, row, fields["sha256"], fields["published_at"] or "")
+                groups.setdefault(fields["url"], []).append(place)
     losers: dict[str, dict[int, tuple[str, str]]] = {}
     for url, group in groups.items():
         # max keeps the first of equals, and an undated page counts as older than any dated one.
-        winner = max(group, key=lambda place: details[place[0]][place[1]]["published_at"] or "")
-        content = details[winner[0]][winner[1]]["sha256"]
-        for shard, row in group:
-            if (shard, row) != winner:
-                reason = "duplicate" if details[shard][row]["sha256"] == content else "superseded"
-                losers.setdefault(shards[shard].name, {})[row] = (reason, url)
+        winner = max(group, key=lambda place: place.published_at)
+        for place in group:
+            if place is not winner:
+                reason = "duplicate" if place.sha256 == winner.sha256 else "superseded"
+                losers.setdefault(place.shard, {})[place.row] = (reason, url)
     return losers
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    shard: str
+    row: int
+    sha256: str
+    published_at: str
+
+
+def _address_hashes(shard: Path) -> Hashes:
+    urls = storage.read_parquet(shard, ["url"]).column("url").to_pylist()
+    return np.fromiter((address_hash(str(url)) for url in urls), dtype=np.uint64, count=len(urls))
 
 
 def _rewrite(folder: Path, shard: FileEntry, dropped: set[int]) -> FileEntry:
@@ -206,7 +212,8 @@ def _index(folder: Path, reports: tuple[SourceReport, ...]) -> tuple[int, dict[s
     redirects = (
         (row["url"], row["target"])
         for report in reports
-        for batch in pq.ParquetFile(redirects_path(folder, report.key)).iter_batches()
+        for path in redirect_files(folder, report.key)
+        for batch in pq.ParquetFile(path).iter_batches()
         for row in batch.to_pylist()
     )
     hashes, rows, lost = resolve_aliases(redirects, store.hashes)

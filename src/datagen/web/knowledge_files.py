@@ -29,7 +29,7 @@ class KnowledgeFiles:
     def open(cls, snapshot: Path, digest: str) -> KnowledgeFiles:
         """Raises `SnapshotError` where nothing was read, or where the pages have changed since."""
         folder = snapshot / "knowledge"
-        again = f"read the pages with: datagen snapshot build {snapshot}"
+        again = f"read the pages with: datagen snapshot build {snapshot} SOURCE"
         try:
             manifest = storage.read_manifest(folder, kind=KIND, version=FORMAT_VERSION)
         except storage.StorageError as exc:

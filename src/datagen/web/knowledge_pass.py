@@ -141,25 +141,24 @@ def _load(path: Path) -> list[Reading]:
 
 
 def _write_tables(target: Path, resolver: EntityResolver, spool: list[Path]) -> dict[str, int]:
-    facts = (
-        fact_to_row(linked)
-        for path in spool
-        for reading in _load(path)
-        for fact in reading.facts
-        if (linked := resolver.fact(fact)) is not None
-    )
-    counts = {"facts": _write_shards(target, "facts", facts)}
-    closures = (
-        closure_to_row(kept)
-        for path in spool
-        for reading in _load(path)
-        for closure in reading.closures
-        if (kept := resolver.closure(closure)) is not None
-    )
+    closures: list[Row] = []
+    counts = {"facts": _write_shards(target, "facts", _link(resolver, spool, closures))}
     counts["closures"] = _write(target / "closures.parquet", closures, "closures")
     # Entities come last: linking facts and closures is what finds the ones that have no page.
     counts["entities"] = _write(target / "entities.parquet", map(entity_to_row, resolver.entities()), "entities")
     return counts
+
+
+def _link(resolver: EntityResolver, spool: list[Path], closures: list[Row]) -> Iterator[Row]:
+    """Rows of facts, streamed; those of closures, of which there are few, are put in the list."""
+    for path in spool:
+        for reading in _load(path):
+            for fact in reading.facts:
+                linked = resolver.fact(fact)
+                if linked is not None:
+                    yield fact_to_row(linked)
+            kept = map(resolver.closure, reading.closures)
+            closures += [closure_to_row(closure) for closure in kept if closure is not None]
 
 
 def _write_shards(target: Path, table: str, rows: Iterator[Row]) -> int:

@@ -125,5 +125,9 @@ def report_path(folder: Path, key: str) -> Path:
     return folder / "sources" / f"{key}.json"
 
 
-def redirects_path(folder: Path, key: str) -> Path:
-    return folder / "sources" / f"{key}-redirects.parquet"
+def redirects_path(folder: Path, key: str, number: int) -> Path:
+    return folder / "sources" / f"{key}-redirects-{number:05d}.parquet"
+
+
+def redirect_files(folder: Path, key: str) -> list[Path]:
+    return sorted((folder / "sources").glob(f"{key}-redirects-*.parquet"))

@@ -23,12 +23,13 @@ from datagen.records.rows import Row, page_to_row
 from datagen.records.schema import arrow_schema
 from datagen.storage import FileEntry
 from datagen.web.extraction import extract
-from datagen.web.manifest import SourceReport, redirects_path, source_key
+from datagen.web.manifest import SourceReport, redirect_files, redirects_path, source_key
 from datagen.web.prose import Mode, extractor_version
 from datagen.web.sources.raw import Redirect, SkippedRecord, Source, SourceRecord
 
 SHARD_ROWS = 2_000
 SHARD_BYTES = 64_000_000
+SHARD_REDIRECTS = 200_000
 ROW_GROUP_ROWS = 500
 _BATCH_RECORDS = 64
 _BATCH_BYTES = 4_000_000
@@ -133,40 +134,52 @@ def _batches(source: Source) -> Iterator[list[SourceRecord]]:
 
 
 class _ShardWriter:
+    """Holds at most one shard of pages and one of redirects."""
+
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
         self._key = key
         self._schema = arrow_schema("pages")
         self._rows: list[Row] = []
         self._bytes = 0
-        self._redirects: list[tuple[str, str]] = []
+        self._redirects: list[dict[str, str]] = []
+        self._redirect_shards = 0
         self.shards: list[FileEntry] = []
         self.pages = 0
-
-    @property
-    def redirects(self) -> int:
-        return len(self._redirects)
+        self.redirects = 0
+        for left_over in redirect_files(folder, key):
+            left_over.unlink()
 
     def add(self, batch: _Batch) -> None:
-        self._redirects += batch.redirects
+        for url, target in batch.redirects:
+            self._redirects.append({"url": url, "target": target})
+            if len(self._redirects) >= SHARD_REDIRECTS:
+                self._write_redirects()
         for row in batch.rows:
             self._rows.append(row)
             self._bytes += len(row["text"])
             if len(self._rows) >= SHARD_ROWS or self._bytes >= SHARD_BYTES:
-                self._write()
+                self._write_pages()
 
-    def _write(self) -> None:
+    def _write_pages(self) -> None:
         name = f"pages/{self._key}-{len(self.shards):05d}.parquet"
         table = pa.Table.from_pylist(self._rows, schema=self._schema)
         self.shards.append(write_shard(self._folder, name, table))
         self.pages += len(self._rows)
         self._rows, self._bytes = [], 0
 
+    def _write_redirects(self) -> None:
+        path = redirects_path(self._folder, self._key, self._redirect_shards)
+        storage.write_parquet(path, pa.Table.from_pylist(self._redirects, schema=REDIRECTS), schema=REDIRECTS)
+        self.redirects += len(self._redirects)
+        self._redirect_shards += 1
+        self._redirects = []
+
     def finish(self) -> None:
         if self._rows:
-            self._write()
-        table = pa.Table.from_pylist([{"url": a, "target": b} for a, b in self._redirects], schema=REDIRECTS)
-        storage.write_parquet(redirects_path(self._folder, self._key), table, schema=REDIRECTS)
+            self._write_pages()
+        if self._redirects:
+            self._write_redirects()
 
 
 def write_shard(folder: Path, name: str, table: pa.Table) -> FileEntry:

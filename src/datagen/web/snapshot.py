@@ -22,7 +22,7 @@ from datagen.records.page import Page
 from datagen.web.build import BuildOptions, build_snapshot
 from datagen.web.index import TextIndex
 from datagen.web.knowledge_files import KnowledgeFiles
-from datagen.web.manifest import SnapshotManifest, SourceReport, load_manifest
+from datagen.web.manifest import FORMAT_VERSION, KIND, SnapshotManifest, SourceReport, load_manifest
 from datagen.web.store import PageStore
 
 __all__ = ["BuildOptions", "Snapshot", "SnapshotManifest", "SourceReport", "build_snapshot"]
@@ -40,7 +40,9 @@ class Snapshot:
         path = storage.local_path(folder)
         manifest = load_manifest(path)
         if not (path / "index" / "state.json").exists():
-            raise SnapshotError(f"{path} has no index; make it with: datagen snapshot build {path}")
+            raise SnapshotError(
+                f"{path} has no index; make it from what is there with: datagen snapshot build {path} SOURCE"
+            )
         return cls(path, manifest)
 
     @property
@@ -74,8 +76,7 @@ class Snapshot:
 
     def first_damaged_file(self) -> str | None:
         """Name of the first page shard whose bytes are not those of the manifest."""
-        manifest = storage.read_manifest(self.folder, kind="snapshot", version=1)
-        return storage.first_damaged_file(self.folder, manifest)
+        return storage.first_damaged_file(self.folder, storage.Manifest(KIND, FORMAT_VERSION, self.manifest.shards))
 
     @cached_property
     def knowledge(self) -> KnowledgeFiles:
