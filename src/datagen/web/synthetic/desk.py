@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,7 +10,7 @@ from typing import Any
 
 from datagen.web.synthetic.addresses import Addresses
 from datagen.web.synthetic.layout import Ref
-from datagen.web.synthetic.ontology import ontology_folder
+from datagen.web.synthetic.ontology import read_data
 from datagen.web.synthetic.phrasing import Phrasing, article
 from datagen.web.synthetic.statements import Statements
 from datagen.web.synthetic.values import WORLD_TODAY
@@ -34,7 +33,7 @@ class Style:
 
 @lru_cache(maxsize=1)
 def read_style() -> Style:
-    raw = tomllib.loads((ontology_folder() / "style.toml").read_text(encoding="utf-8"))
+    raw = read_data("style")
     topic_of = {relation: n for n, topic in enumerate(raw["topic"]) for relation in topic["relations"]}
     headings = tuple(tuple(topic["headings"]) for topic in raw["topic"])
     return Style(topic_of, headings, {k: tuple(v) for k, v in raw["colour"].items()})

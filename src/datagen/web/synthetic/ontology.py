@@ -14,11 +14,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from datagen.errors import ConfigError
 from datagen.knowledge.catalogue import Catalogue, EntityType, Relation, make_catalogue
+from datagen.records.shipped import shipped_file
 
 RELATION_FILES = ("places", "organisations", "people", "works", "events")
 _RELATION_FIELDS = {f.name for f in fields(Relation)}
@@ -86,17 +85,9 @@ class Ontology:
         return tuple(k for k in self.kinds if self.catalogue.applies(relation, k))
 
 
-def ontology_folder() -> Path:
-    """The folder with the TOML files: inside an installed package, or at the root of a checkout."""
-    package = Path(__file__).parents[2]
-    for folder in (package / "data" / "ontology", package.parents[1] / "data" / "ontology"):
-        if folder.is_dir():
-            return folder
-    raise ConfigError("The ontology files are missing. Reinstall the package: pip install --force-reinstall datagen.")
-
-
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads((ontology_folder() / f"{name}.toml").read_text(encoding="utf-8"))
+def read_data(name: str) -> dict[str, Any]:
+    """One of the files of `data/ontology`."""
+    return tomllib.loads(shipped_file(f"ontology/{name}.toml").read_text(encoding="utf-8"))
 
 
 def _read_kind(row: Mapping[str, Any], words: EntityType) -> Kind:
@@ -128,7 +119,7 @@ def _read_relation(row: Mapping[str, Any]) -> Relation:
 
 
 def _read_words() -> WordBook:
-    raw = _read("names")
+    raw = read_data("names")
     rows: list[dict[str, Any]] = [
         {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in raw["language"]
     ]
@@ -146,13 +137,13 @@ def _read_words() -> WordBook:
 @lru_cache(maxsize=1)
 def read_ontology() -> Ontology:
     """Read and check all files once per process."""
-    rows = _read("types")["type"]
+    rows = read_data("types")["type"]
     types = [
         EntityType(r["id"], r["singular"], r["plural"], tuple(r.get("parents", ())), r.get("who", False)) for r in rows
     ]
     words = {t.id: t for t in types}
     kinds = {r["id"]: _read_kind(r, words[r["id"]]) for r in rows if "names" in r}
-    raw = [row for name in RELATION_FILES for row in _read(name)["relation"]]
+    raw = [row for name in RELATION_FILES for row in read_data(name)["relation"]]
     relations = [_read_relation(row) for row in raw]
     properties = {f"type:{kind.schema}": kind.id for kind in reversed(list(kinds.values())) if kind.schema != "Thing"}
     shared = {"type:Person", "type:Event", "type:Organization", "type:Thing"}

@@ -200,7 +200,7 @@ class SyntheticWeb:
         """Bytes and content type of the page at an address; raises `PageNotFoundError`."""
         document = self._find(url)
         if document is None or document.url != url:
-            raise PageNotFoundError(f"The synthetic web has no page at {url}. Its addresses: datagen world urls.")
+            raise PageNotFoundError(f"The synthetic web has no page at {url}. All its addresses: datagen world render.")
         return document.render(), HTML
 
     def redirect(self, url: str) -> str | None:
