@@ -61,6 +61,13 @@ class Context:
     places: tuple[Place, ...]
     excluded: npt.NDArray[np.bool_]
 
+    @property
+    def alive(self) -> Mask:
+        """Rivals that no clue excludes yet."""
+        own = self.places[0].values == self.places[0].entity
+        mask: Mask = ~self.excluded.any(axis=0) & ~own
+        return mask
+
     def place(self, at: ClueAddress) -> Place:
         return next(p for p in self.places if p.address == at)
 

@@ -31,7 +31,7 @@ class PlannerSettings:
     """Chance that depth grows at the deepest vertex, not at another."""
     branch: float = 0.35
     """Chance of another branch while the target leaves room for one."""
-    retry: float = 0.4
+    retry: float = 0.2
     """Chance that a failed blur is tried again."""
 
 

@@ -4,9 +4,8 @@
     extend        a child vertex over a stated relation, to an entity that can itself be described
     blur          k claims from the entity's own statements that leave fewer rivals, the last blur of a context none
 
-InfoSeek asks that no claim's candidates contain another's, S(c_i) not in S(c_j). The rule here is stronger: every claim
-alone excludes a rival that nothing else in the tree excludes, so no clue is idle; see `contexts` for the accounting.
-The planner (`agents.symbolic.planner`) is the other half.
+The rule by which claims are chosen is in `blurring`, the accounting of who is left in `contexts`; the planner
+(`agents.symbolic.planner`) is the other half.
 """
 
 from __future__ import annotations
@@ -19,17 +18,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeAction
+from datagen.agents.symbolic.blurring import Blur
 from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook, is_list
-from datagen.agents.symbolic.contexts import Context, Contexts, Place, all_needed, node_at
-from datagen.knowledge.arrays import Ids, Mask
-from datagen.knowledge.evaluator import Evaluation
+from datagen.agents.symbolic.contexts import Contexts, node_at
+from datagen.knowledge.arrays import Ids
 from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.taxonomy import PAGELESS
 
-RESTARTS = 6
-CLAIMS_TRIED = 8
-"""Claims that a blur weighs per restart."""
 ANCHORS_TRIED = 12
 LINKS_TRIED = 8
 
@@ -187,17 +183,9 @@ class SymbolicBrowser:
         every = (*self._book.claims(entity), *(c for c in self._book.pointers(entity) if is_list(c)))
         options = [c for c in every if c.other not in hidden and c.clue.relation not in used]
         root = self._contexts.root_of(tree, at)
-        pool = self._contexts.pool(tree, root)
-        if pool is None and root != at:
+        if root != at and self._contexts.pool(tree, root) is None:
             return NoGrowth("no_pool", f"{self._graph.name(entity)} cannot be described before the vertex above it")
-        best: list[Claim] | None = None
-        context = self._contexts.read(tree, root, pool) if pool is not None else None
-        for _ in range(RESTARTS):
-            chosen = self._draw(tree, at, context, options, wanted=claims, rng=rng)
-            if chosen is not None and (best is None or abs(len(chosen) - claims) < abs(len(best) - claims)):
-                best = chosen
-            if best is not None and len(best) == claims:
-                break
+        best = Blur(self._graph, self._contexts, tree, at).choose(options, claims, rng)
         if best is None:
             return NoGrowth("not_determined", f"no claims of {self._graph.name(entity)} exclude the rivals left to it")
         if not best:
@@ -206,79 +194,6 @@ class SymbolicBrowser:
         for claim in best:
             grown = add_clue(grown, at, claim.clue)
         return replace(tree, query=replace(tree.query, root=grown))
-
-    def _draw(
-        self,
-        tree: ResearchTree,
-        at: ClueAddress,
-        context: Context | None,
-        options: list[Claim],
-        *,
-        wanted: int,
-        rng: random.Random,
-    ) -> list[Claim] | None:
-        """One try at claims for the vertex; opens the context with a complete list where it has no pool yet."""
-        opening: list[Claim] = []
-        if context is None:
-            lists = [c for c in options if is_list(c)]
-            if not lists:
-                return None
-            opening = rng.choices(lists, [len(c.closed) ** 0.5 for c in lists if c.closed is not None])
-            assert opening[0].closed is not None
-            context = self._contexts.read(tree, at, opening[0].closed)
-        if context.place(at).entity not in context.place(at).values:
-            return None
-        drawn = _drawn(options, opening, wanted, rng)
-        bare = not opening and not node_at(tree.query.root, at).clues
-        taken = self._exclude(context, context.place(at), drawn, wanted - len(opening), must_take=bare)
-        if taken is None or not self._lists_needed(tree, at, [*opening, *taken]):
-            return None
-        return [*opening, *taken]
-
-    def _lists_needed(self, tree: ResearchTree, at: ClueAddress, claims: list[Claim]) -> bool:
-        """Beside a second complete list, the first could go; each has to leave somebody in when it does."""
-        if sum(c.closed is not None for c in claims) < 2:
-            return True
-        node = node_at(tree.query.root, at)
-        for dropped in claims:
-            rest = Node(node.type, (*node.clues, *(c.clue for c in claims if c is not dropped)))
-            left = Evaluation(self._graph).closed(rest)
-            if left is not None and len(left) < 2:
-                return False
-        return True
-
-    def _exclude(
-        self, context: Context, place: Place, options: list[Claim], wanted: int, *, must_take: bool
-    ) -> list[Claim] | None:
-        """Claims that exclude what later vertices cannot, leave something for each of them, and are all needed."""
-        later = [p for p in context.places if p.address != place.address and not p.node.clues]
-        self_column = context.places[0].values == context.places[0].entity
-        rows = list(context.excluded)
-        alive = ~context.excluded.any(axis=0) & ~self_column
-        reachable = np.zeros(len(alive), np.bool_)
-        for p in later:
-            reachable |= p.excludable
-        scored = [(claim, self._contexts.excludes(place, claim)) for claim in options]
-        # Where something must stay for others the vaguest claims come first, else the sharpest.
-        scored.sort(key=lambda pair: int((pair[1] & alive).sum()), reverse=not (later or wanted > 2))
-        taken: list[tuple[Claim, Mask]] = []
-        for claim, row in scored:
-            must = alive & ~reachable
-            useful = row & (must if must.any() else alive)
-            short = len(taken) < max(wanted, int(must_take))
-            if not useful.any() or not (must.any() or (short and later)):
-                continue
-            left = alive & ~row
-            if all((left & p.excludable).any() for p in later):
-                taken.append((claim, row))
-                alive = left
-        if (alive & ~reachable).any() or (must_take and not taken):
-            return None
-        for pair in list(taken):
-            others = [r for c, r in taken if c is not pair[0]]
-            if len(taken) > int(must_take) and not all_needed([pair[1], *rows, *others])[0]:
-                taken.remove(pair)
-        return [c for c, _ in taken] if all(all_needed([*rows, *(r for _, r in taken)])) else None
 
     def _used(self, tree: ResearchTree, at: ClueAddress) -> set[str | None]:
         """Relations that already speak about the vertex, the asked one among them."""
@@ -301,16 +216,3 @@ def _anchors(graph: FactGraph) -> dict[str, Ids]:
         if kind is not None and not graph.key(i).startswith(PAGELESS):
             by_type[kind].append(i)
     return {kind: np.array(found, np.int32) for kind, found in sorted(by_type.items())}
-
-
-def _drawn(options: list[Claim], opening: list[Claim], wanted: int, rng: random.Random) -> list[Claim]:
-    """Some claims, one per relation, with at most one complete list more."""
-    taken = {c.clue.relation for c in opening}
-    lists = 0
-    drawn: list[Claim] = []
-    for claim in rng.sample(options, len(options)):
-        if claim.clue.relation not in taken and not claim.pins and (claim.closed is None or not lists):
-            taken.add(claim.clue.relation)
-            lists += claim.closed is not None
-            drawn.append(claim)
-    return drawn[: max(CLAIMS_TRIED, wanted)]
