@@ -15,7 +15,7 @@ from datagen.records.page import Page
 from datagen.records.rows import page_to_row, row_to_page
 from datagen.web import reading_sources
 from datagen.web.snapshot import BuildOptions, Snapshot, build_snapshot
-from datagen.web.snapshot_web import SNIPPET_CHARS, SnapshotWeb, make_snippet
+from datagen.web.snapshot_web import SNIPPET_CHARS, SnapshotWeb, lower_in_place, make_snippet
 from datagen.web.sources.raw import RawPage, Redirect, SkippedRecord
 from datagen.web.tools import WINDOW_CHARS, read_whole
 
@@ -286,11 +286,15 @@ def test_words_match_by_stem_and_without_accents(web):
     assert web.search("cafes supreme")[0].snippet.startswith("Town 8 Le café Suprême")
 
 
+def test_an_address_in_the_query_is_searched_as_one(web):
+    assert web.search("https://c.example/t/0", 1)[0].host == "c.example"
+
+
 def test_snippets_are_short_lines_around_the_words():
     text = "Nothing here. " * 200 + "The zebra drinks\nat the fountain. " + "More of nothing. " * 200
-    snippet = make_snippet(text, ["zebra", "fountain"])
+    snippet = make_snippet(text, lower_in_place(text), ["zebra", "fountain"])
 
     assert "zebra drinks at the fountain" in snippet
     assert len(snippet) <= SNIPPET_CHARS
-    assert make_snippet("", ["x"]) == ""
-    assert make_snippet("short text", []) == "short text"
+    assert make_snippet("", "", ["x"]) == ""
+    assert make_snippet("short text", "short text", []) == "short text"

@@ -1,4 +1,4 @@
-"""Full-text search over pages with tantivy: BM25 over title, text and address, English stems, accents folded.
+"""Full-text search over pages with tantivy: BM25 over title and text, English stems, accents folded.
 
 A query is words. They are analysed like the text, joined by OR, and carry no syntax, so nothing a caller types can
 raise. Results do not depend on how the index was built: one writer adds pages in row order, scores use the statistics of
@@ -21,9 +21,11 @@ from datagen.records.rows import Row
 
 _ANALYZER = "words"
 _HEAP_BYTES = 256_000_000
-_FIELDS = ["title", "text", "address"]
-_BOOSTS = {"title": 2.0, "address": 0.5}
-"""A page whose title has the words is more often the page that is meant; an address mostly repeats the title."""
+_FIELDS = ["title", "text"]
+_BOOSTS = {"title": 2.0}
+"""A page whose title has the words is more often the page that is meant."""
+_ADDRESS = re.compile(r"://|\bwww\.|\w\.[a-z]{2,}/|\w\.(?:com|org|net|example)\b", re.IGNORECASE)
+"""Addresses mostly repeat titles, so they are searched (a third of the work) only for queries that hold one."""
 MAX_QUERY_WORDS = 64
 _WORD = re.compile(r"\w+")
 _STOP_WORDS = frozenset(
@@ -144,6 +146,10 @@ def write_index(folder: Path, rows: Iterable[tuple[int, Row]], *, append: bool) 
     writer.wait_merging_threads()
 
 
+def searched_fields(query: str) -> list[str]:
+    return [*_FIELDS, "address"] if _ADDRESS.search(query) else _FIELDS
+
+
 def query_words(query: str) -> list[str]:
     """Distinct words in order, without those that stand on every page unless there are no others."""
     words = list(dict.fromkeys(_WORD.findall(query.lower().replace("_", " "))))
@@ -157,14 +163,15 @@ class TextIndex:
         self._index = _register(tantivy.Index.open(str(folder)))
         self._searcher = self._index.searcher()
 
-    def search(self, words: list[str], limit: int) -> list[list[Match]]:
+    def search(self, query: str, limit: int) -> list[list[Match]]:
         """The best rows, as groups of equal score, best group first; the groups hold at least `limit` rows between them."""
+        words = query_words(query)
         if not words or limit < 1:
             return []
-        query = self._index.parse_query(" ".join(words), _FIELDS, field_boosts=_BOOSTS)
+        parsed = self._index.parse_query(" ".join(words), searched_fields(query), field_boosts=_BOOSTS)
         asked = limit + 8
         while True:
-            hits = self._searcher.search(query, asked, count=False).hits
+            hits = self._searcher.search(parsed, asked, count=False).hits
             cut = len(hits) == asked and hits[limit - 1][0] - hits[-1][0] <= _SAME_SCORE
             if not cut or asked >= _MAX_TIED:
                 break

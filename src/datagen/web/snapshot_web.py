@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from datagen.errors import PageNotFoundError
 from datagen.records.page import Link
 from datagen.web.index import query_words
@@ -11,6 +13,8 @@ from datagen.web.tools import WINDOW_CHARS, Hit, Window
 
 SNIPPET_CHARS = 240
 _SNIPPET_WORDS = 12
+_KEPT_TEXTS = 256
+"""Texts kept in small letters: searches of one question mostly find the same pages."""
 _SNIPPET_PLACES = 4
 _STEM_CHARS = 5
 """Text is indexed by stems; for a snippet the first letters of a word find its other forms well enough."""
@@ -23,11 +27,12 @@ class SnapshotWeb:
         self.snapshot = snapshot
         self._store = snapshot.store
         self._index = snapshot.index
+        self._lowered = lru_cache(maxsize=_KEPT_TEXTS)(self._lower)
 
     def search(self, query: str, top_k: int = 5) -> list[Hit]:
         words = query_words(query)
         hits: list[Hit] = []
-        for group in self._index.search(words, top_k):
+        for group in self._index.search(query, top_k):
             found = [(self._store.meta(match.row), match) for match in group]
             for meta, match in sorted(found, key=lambda pair: pair[0].url):
                 if len(hits) == top_k:
@@ -39,11 +44,15 @@ class SnapshotWeb:
                         host=meta.host,
                         source_kind=meta.source_kind,
                         published_at=meta.published_at,
-                        snippet=make_snippet(self._store.text(match.row), words),
+                        snippet=make_snippet(*self._lowered(match.row), words),
                         score=match.score,
                     )
                 )
         return hits
+
+    def _lower(self, row: int) -> tuple[str, str]:
+        text = self._store.text(row)
+        return text, lower_in_place(text)
 
     def visit(self, url: str, offset: int = 0) -> Window:
         row = self._store.find(url)
@@ -89,11 +98,14 @@ def _cut(text: str, offset: int, links: list[tuple[int, int, str]]) -> int:
     return inside if inside > offset else end
 
 
-def make_snippet(text: str, words: list[str]) -> str:
-    """The piece of `text` that holds most of the words, on one line."""
+def lower_in_place(text: str) -> str:
+    """Small letters at the same offsets; a text with one of the few capitals that grow stays as it is."""
     lowered = text.lower()
-    if len(lowered) != len(text):  # a few capitals have a longer small form; offsets would shift
-        lowered = text
+    return lowered if len(lowered) == len(text) else text
+
+
+def make_snippet(text: str, lowered: str, words: list[str]) -> str:
+    """The piece of `text` that holds most of the words, on one line."""
     places: list[tuple[int, int]] = []
     for number, word in enumerate(words[:_SNIPPET_WORDS]):
         stem = word[: max(_STEM_CHARS, len(word) - 3)]
