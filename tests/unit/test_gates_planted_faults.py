@@ -174,6 +174,13 @@ def test_a_year_as_answer_leaks_when_the_question_states_it():
     assert verdict(faulty) == ("leak", "answer_in_question")
 
 
+def test_a_number_that_another_clue_nearly_states_is_caught_by_the_leak_gate():
+    seats = Node("stadium", (Within("capacity", "number", 4000.0, 4500.0, "seats"), *ROOT.clues))
+    faulty = draft(answer=Answer("4,200 seats", "number", "4,200 seats", unit="seats"), query=Query(seats, "capacity"))
+
+    assert verdict(faulty) == ("leak", "answer_nearly_stated")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

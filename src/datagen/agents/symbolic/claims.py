@@ -84,7 +84,9 @@ class ClaimBook:
 
     def _of_value(self, relation: Relation, value: Literal, day: str | None) -> list[Claim]:
         if value.kind == "text":
-            return [Claim(Match(relation.id, value, as_of=day), None, None)]
+            # Words that one entity alone has (a nickname, a country code) are a name of it.
+            shared = len(self._graph.posting(relation.id, value, day)) > 1
+            return [Claim(Match(relation.id, value, as_of=day), None, None)] if shared else []
         wide = [b for b in bands(value)[1:] if b.high - b.low <= _widest(value)]
         return [
             Claim(Within(relation.id, value.kind, b.low, b.high, value.unit, day), None, None)
