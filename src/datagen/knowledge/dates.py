@@ -9,6 +9,7 @@ The day number is `datetime.date.toordinal`, continued below year 1 (astronomica
 from __future__ import annotations
 
 import re
+from datetime import date
 from functools import lru_cache
 
 from datagen.records.fact import Literal
@@ -19,6 +20,7 @@ MONTHS = (
 )  # fmt: skip
 _MONTH_OF = {form.casefold(): i for i, m in enumerate(MONTHS, 1) for form in (m, m[:3])} | {"sept": 9}
 _DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365)
+_LAST_DAY = date.max.toordinal()
 
 _MONTH = r"(?P<month>[A-Za-z]{3,9})\.?"
 _YEAR = r"(?P<year>\d{1,4})(?P<bc>\s*B\.?C\.?(?:E\.?)?)?(?:\s*(?:AD|CE))?"
@@ -57,6 +59,9 @@ def days_in_month(year: int, month: int) -> int:
 
 def ymd(ordinal: int) -> tuple[int, int, int]:
     """Inverse of `day_number`."""
+    if 1 <= ordinal <= _LAST_DAY:
+        day = date.fromordinal(ordinal)
+        return day.year, day.month, day.day
     year = (ordinal * 400) // 146_097 + 1
     while day_number(year, 1, 1) > ordinal:
         year -= 1

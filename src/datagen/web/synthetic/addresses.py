@@ -11,6 +11,7 @@ are for people: an address with other words is redirected.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from datagen.web.synthetic.draws import Ring
@@ -28,6 +29,7 @@ SITE_HOSTS = {
 """Where the second page of an entity lives, by kind; official sites have hosts of their own."""
 OFFICIAL_DOMAIN = "example"
 _FIRST_NUMBER = 101
+_CACHE = 50_000
 _SLUGGED = re.compile(r"(?:([a-z0-9-]+)-)?(\d+)")
 
 
@@ -42,22 +44,26 @@ class Addresses:
     """The pages of entities: whether they exist, their addresses, and the way back."""
 
     def __init__(self, world: World, coverage: Coverage) -> None:
-        self.world, self._coverage = world, coverage
+        self.world = world
         kinds = world.ontology.kinds
         self.type_of_folder = {kind.folder: kind.id for kind in kinds.values()}
         self.folder_of = {kind.id: kind.folder for kind in kinds.values()}
         self._site_kind = {kind.id: kind.site for kind in kinds.values()}
         self._site_rings = {t: Ring(n, world.draws.bits(f"sites/{t}")) for t, n in world.layout.sizes.items()}
         self._numbers = {t: Ring(n, world.draws.bits(f"numbers/{t}")) for t, n in world.layout.sizes.items()}
+        sizes = world.layout.sizes.items()
+        self._articles = {t: max(round(n * coverage.articles), 2 * world.pairs(t), 1) for t, n in sizes}
+        self._sites = {t: round(n * coverage.sites) for t, n in sizes}
+        self.home = lru_cache(maxsize=_CACHE)(self._home)
+        self.label = lru_cache(maxsize=_CACHE)(self._label)
 
     # -- who has a page ----------------------------------------------------------------------------------------------
 
     def article_count(self, type_id: str) -> int:
-        size = self.world.layout.sizes[type_id]
-        return max(round(size * self._coverage.articles), 2 * self.world.pairs(type_id), 1)
+        return self._articles[type_id]
 
     def site_count(self, type_id: str) -> int:
-        return round(self.world.layout.sizes[type_id] * self._coverage.sites)
+        return self._sites[type_id]
 
     def article_ref(self, type_id: str, number: int) -> Ref:
         """The entity of the article with this number, 0..article_count-1."""
@@ -77,7 +83,7 @@ class Addresses:
 
     # -- where -------------------------------------------------------------------------------------------------------
 
-    def label(self, ref: Ref) -> str:
+    def _label(self, ref: Ref) -> str:
         """The last part of an address: `dynamo-qualinta-114`."""
         return f"{slug(self.world.name(ref))}-{_FIRST_NUMBER + self._numbers[ref.type].forward(ref.index)}"
 
@@ -91,7 +97,7 @@ class Addresses:
             return f"https://{self.label(ref)}.{OFFICIAL_DOMAIN}/{folder}/about"
         return f"https://{SITE_HOSTS[kind]}/{folder}/{self.label(ref)}"
 
-    def home(self, ref: Ref) -> str | None:
+    def _home(self, ref: Ref) -> str | None:
         """The page that is the entity's key; None for an entity that has none."""
         if self.has_article(ref):
             return self.article(ref)

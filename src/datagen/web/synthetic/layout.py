@@ -13,6 +13,8 @@ from datagen.web.synthetic.draws import Draws, FanMap, Ring
 from datagen.web.synthetic.ontology import Ontology
 
 COUNTRY = "country"
+_MOST_JOINTS = 256
+"""Joints that an assignment keeps: a large world has a thousand countries, and pages visit them in any order."""
 
 
 class Ref(NamedTuple):
@@ -102,6 +104,8 @@ class Assignment:
             name = f"joint/{self._name}/{self._source}/{self._target}"
             keys = self._draws.bits(name, place, 0), self._draws.bits(name, place, 1)
             joint = Joint(Ring(b - a, keys[0]), FanMap(b - a, y - x, self._skew), Ring(y - x, keys[1]), a, x)
+        if len(self._joints) >= _MOST_JOINTS:
+            self._joints.clear()
         self._joints[place] = joint
         return joint
 

@@ -43,6 +43,7 @@ class Namer:
         self._world = world
         self._book = world.ontology.words
         self._rings: dict[tuple[str, int], Ring] = {}
+        self._pairs = {t: _pairs_among(n, world.ontology.kinds[t].twins) for t, n in world.layout.sizes.items()}
         self._given: dict[int, tuple[str, ...]] = {}
         self.name = lru_cache(maxsize=200_000)(self._name)
 
@@ -54,8 +55,7 @@ class Namer:
 
     def pairs(self, type_id: str) -> int:
         """How many pairs of entities of a type share a name."""
-        size, share = self._world.layout.sizes[type_id], self._world.ontology.kinds[type_id].twins
-        return max(size * share // 200, 1 if share and size >= _LEAST_FOR_PAIR else 0)
+        return self._pairs[type_id]
 
     def _twin_ring(self, type_id: str) -> Ring:
         return self._world.page_ring(type_id)
@@ -160,6 +160,10 @@ class Namer:
             word = word.rstrip("aeiouyāéīūåøöü") or word
         word = _soften(word + ending)
         return word[0].upper() + word[1:]
+
+
+def _pairs_among(size: int, percent: int) -> int:
+    return max(size * percent // 200, 1 if percent and size >= _LEAST_FOR_PAIR else 0)
 
 
 def _space(sounds: Sounds, syllables: int) -> int:
