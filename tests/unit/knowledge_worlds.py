@@ -56,7 +56,7 @@ def fact(
     source = source or evidence(subject)
     if isinstance(value, Literal):
         return Fact(subject, relation, value.text, None, value, source, valid_from, as_of)
-    return Fact(subject, relation, value, value, None, source, valid_from, as_of)
+    return Fact(subject, relation, value.rpartition("/")[2], value, None, source, valid_from, as_of)
 
 
 def subjects_list(
