@@ -226,8 +226,13 @@ class Notebook:
                 for other in found
                 if not same_object(other.fact, statement.fact)
             )
-            if not corrected and not any(same_object(k.fact, statement.fact) for k in kept):
+            if corrected:
+                continue
+            place = next((i for i, k in enumerate(kept) if same_object(k.fact, statement.fact)), None)
+            if place is None:
                 kept.append(statement)
+            elif _is_narrower(statement.fact, kept[place].fact):
+                kept[place] = statement
         return kept
 
     def holders(self, relation: str, target: Target, day: str | None) -> list[str]:
@@ -371,6 +376,13 @@ def same_object(a: Fact, b: Fact) -> bool:
         return True
     unlinked = any(f.object_key is None or is_nameless(f.object_key) for f in (a, b))
     return unlinked and fold(a.object) == fold(b.object)
+
+
+def _is_narrower(a: Fact, b: Fact) -> bool:
+    """Whether `a` states the same value more precisely."""
+    if a.literal is None or b.literal is None or a.literal.kind == "text":
+        return False
+    return a.literal.high - a.literal.low < b.literal.high - b.literal.low
 
 
 def _literal_status(fact: Fact, clue: Match | Within) -> Status:

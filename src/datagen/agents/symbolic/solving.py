@@ -5,11 +5,12 @@ The solvers differ in how they find and test candidates; see `topdown` and `bott
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal as OneOf
 
 from datagen.agents.symbolic.comparison import fold
+from datagen.agents.symbolic.notebook import Statement
 from datagen.agents.symbolic.page_memory import PageMemory
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query, walk_clues
@@ -86,6 +87,26 @@ def is_list_like(hit: Hit) -> bool:
     return hit.source_kind in LIST_KINDS or hit.title.casefold().startswith(("list of", "all "))
 
 
+def lists_about(hits: Sequence[Hit], name: str, limit: int) -> list[Hit]:
+    """List pages whose title speaks of the name: the list of its subjects, if there is one."""
+    wanted = f" {fold(name)} "
+    return [h for h in hits if is_list_like(h) and wanted in f" {fold(h.title)} "][:limit]
+
+
+def lists_of_all(hits: Sequence[Hit], words: str, limit: int) -> list[Hit]:
+    """List pages whose title says little more than the class: "Register of bridges"."""
+    wanted, size = fold(words), len(fold(words).split())
+    titles = [(h, fold(h.title)) for h in hits if is_list_like(h)]
+    return [h for h, title in titles if wanted in title and len(title.split()) <= size + 3][:limit]
+
+
+def dated_first(hits: Sequence[Hit], day: str | None) -> list[Hit]:
+    """Pages of the very day that a clue speaks of come first, then later ones: older ones cannot state it."""
+    if day is None:
+        return list(hits)
+    return sorted(hits, key=lambda h: (h.published_at != day, (h.published_at or "") < day))
+
+
 def titled(hit: Hit, names: Iterable[str]) -> bool:
     """Whether a hit's title is one of the (folded) names, alone or before a site's own name."""
     title = fold(hit.title)
@@ -141,11 +162,11 @@ def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Att
         page_of(memory, key)
         return _attempt(solver, memory, found, answer=notebook.names[key], answer_key=key)
     relation = notebook.catalogue.relations[query.ask]
-    if not (stated := notebook.settled(key, relation, query.ask_as_of)):
-        page_of(memory, key)
-        stated = notebook.settled(key, relation, query.ask_as_of)
-    if not stated:
-        for hit in memory.search(f"{notebook.names[key]} {relation.label}", top_k=5)[:3]:
+    page_of(memory, key)
+    stated = notebook.settled(key, relation, query.ask_as_of)
+    if not stated or _is_rough(stated[0]):
+        hits = dated_first(memory.search(f"{notebook.names[key]} {relation.label}", top_k=6), query.ask_as_of)
+        for hit in hits[:4]:
             memory.read(hit.url)
         stated = notebook.settled(key, relation, query.ask_as_of)
     if not stated:
@@ -154,6 +175,12 @@ def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Att
     best = stated[0]
     found = Found(found.keys, (*found.evidence, best.url))
     return _attempt(solver, memory, found, answer=best.fact.object, answer_key=best.fact.object_key)
+
+
+def _is_rough(statement: Statement) -> bool:
+    """Whether a more precise statement may exist: a year where a day could be known."""
+    literal = statement.fact.literal
+    return literal is not None and literal.kind == "date" and literal.low != literal.high
 
 
 def _attempt(

@@ -23,7 +23,10 @@ from datagen.agents.symbolic.solving import (
     child_type,
     clue_words,
     conclude,
+    dated_first,
     is_list_like,
+    lists_about,
+    lists_of_all,
     missed,
     page_of,
     plural,
@@ -140,8 +143,7 @@ class _Climb:
         closed = bool(children)
         for child in children:
             if edge.inverse:
-                page_of(self._memory, child)
-                keys = self._notebook.objects(relation.id, self._notebook.target_of([child]), edge.as_of)
+                keys = self._objects_of_entity(child, relation, edge.as_of)
                 closed = closed and bool(keys) and relation.single
             else:
                 name = self._notebook.names.get(child, "")
@@ -160,7 +162,7 @@ class _Climb:
         if whole is not None:
             return whole, True
         hits = self._memory.search(f"{plural(self._catalogue, type_id)} {clue_words(relation, name, inverse=False)}")
-        listing = [h for h in hits if is_list_like(h)][:3]
+        listing = lists_about(hits, name, 3)
         own = [h for h in hits if titled(h, [fold(name)]) and h not in listing][:3]
         for hit in (*listing, *own):
             self._memory.read(hit.url)
@@ -169,8 +171,8 @@ class _Climb:
                 return whole, True
         holders = self._holders(relation, name, key, day)
         if not holders:
-            for hit in [h for h in hits if h not in listing and h not in own][:5]:
-                self._memory.read(hit.url)
+            rest = [h for h in hits if h not in listing and h not in own and not is_list_like(h)]
+            self._read_all(dated_first(rest, day)[:5])
             holders = self._holders(relation, name, key, day)
         return holders, False
 
@@ -195,11 +197,21 @@ class _Climb:
         target = self._notebook.target(constant, relation.subject_types)
         found = self._notebook.objects(relation.id, target, day)
         if not found:
-            self._read_all([h for h in hits if h not in own][:3])
-            self._read_all(self._memory.search(f"{constant.name} {relation.label}", top_k=5)[:3])
+            self._read_all(dated_first(self._memory.search(f"{constant.name} {relation.label}", top_k=8), day)[:4])
             target = self._notebook.target(constant, relation.subject_types)
             found = self._notebook.objects(relation.id, target, day)
         return found, bool(found) and relation.single
+
+    def _objects_of_entity(self, key: str, relation: Relation, day: str | None) -> list[str]:
+        """Objects of one subject: on its own page, else on the pages that speak of it and of the relation."""
+        page_of(self._memory, key)
+        target = self._notebook.target_of([key])
+        found = self._notebook.objects(relation.id, target, day)
+        if not found:
+            hits = self._memory.search(f"{self._notebook.names.get(key, '')} {relation.label}", top_k=8)
+            self._read_all(dated_first(hits, day)[:4])
+            found = self._notebook.objects(relation.id, target, day)
+        return found
 
     def _by_value(self, node: Node, relation: Relation, text: str) -> list[str]:
         """Entities whose pages come up for a value as it is written in the question."""
@@ -212,9 +224,11 @@ class _Climb:
         """The class itself, from its list pages: the last resort."""
         if node.type is None:
             return []
-        hits = self._memory.search(f"complete list of all {plural(self._catalogue, node.type)}", top_k=6)
-        self._read_all([h for h in hits if is_list_like(h)][:3])
-        return self._notebook.members(node.type) or self._of_type(node.type)
+        words = plural(self._catalogue, node.type)
+        self._read_all(lists_of_all(self._memory.search(f"complete list of all {words}", top_k=8), words, 2))
+        everyone = self._notebook.members(node.type) or self._of_type(node.type)
+        leaves = [c for c in node.clues if not isinstance(c, Edge)]
+        return [k for k in everyone if any(self._status(k, c) is Status.YES for c in leaves)]
 
     def _of_type(self, type_id: str | None) -> list[str]:
         types = self._notebook.types
@@ -262,17 +276,32 @@ class _Climb:
         """Against the child's set; a related entity outside that set gets its own hearing, for the set may be short."""
         relation = self._catalogue.relations[edge.relation]
         typed = edge.child if edge.child.type else Node(child_type(self._catalogue, edge), edge.child.clues)
-        target = self._notebook.target_of(self._resolve(typed))
-        status, url = self._notebook.relates(key, relation, target, inverse=edge.inverse, day=edge.as_of)
-        if status is Status.YES:
-            self._evidence.setdefault(url)
-            return status
+        known = self._sets.get(typed)
+        if known:
+            target = self._notebook.target_of(known)
+            status, url = self._notebook.relates(key, relation, target, inverse=edge.inverse, day=edge.as_of)
+            if status is Status.YES:
+                self._evidence.setdefault(url)
+                return status
         page_of(self._memory, key)
         related = self._related(key, edge, relation)
-        confirmed = self._verify(related[:CHILD_LIMIT], typed, complete=False)
-        if confirmed:
+        if related:
+            return self._hearing(key, edge, typed, related)
+        if known is None and self._resolve(typed):
+            return self._edge_status(key, edge)
+        return Status.UNKNOWN
+
+    def _hearing(self, key: str, edge: Edge, typed: Node, related: list[str]) -> Status:
+        """Whether one of the entities that stand in the relation to the candidate satisfies the child vertex."""
+        if self._verify(related[:CHILD_LIMIT], typed, complete=False):
             return Status.YES
-        return status if related or status is Status.UNKNOWN else Status.UNKNOWN
+        relation = self._catalogue.relations[edge.relation]
+        only = (relation.single and not edge.inverse) or self._notebook.objects_closed(key, relation.id, edge.as_of)
+        ruled_out = all(self._contradicted(k, typed) for k in related)
+        return Status.NO if only and ruled_out and len(related) <= CHILD_LIMIT else Status.UNKNOWN
+
+    def _contradicted(self, key: str, node: Node) -> bool:
+        return any(self._any_status(key, clue) is Status.NO for clue in node.clues)
 
     def _related(self, key: str, edge: Edge, relation: Relation) -> list[str]:
         mine = self._notebook.target_of([key])
@@ -287,8 +316,8 @@ class _Climb:
         relation = self._catalogue.relations[clue.relation]
         value = clue.value.name if isinstance(clue, Match) and isinstance(clue.value, EntityRef) else ""
         name = self._notebook.names.get(key, "")
-        hits = self._memory.search(f"{name} {relation.label} {value}", top_k=5)
-        self._read_all(hits[:3])
+        hits = self._memory.search(f"{name} {relation.label} {value}", top_k=6)
+        self._read_all(dated_first(hits, clue.as_of)[:3])
 
 
 def _cost(clue: Clue) -> int:
