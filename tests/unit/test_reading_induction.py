@@ -6,6 +6,7 @@ import pytest
 
 from datagen.errors import ConfigError
 from datagen.knowledge.catalogue import Catalogue, catalogue_from_dict
+from datagen.knowledge.entities import resolve
 from datagen.knowledge.induction import InductionOptions, induce_catalogue
 from datagen.knowledge.label_words import load_labels, noun_for, plural_of
 from datagen.knowledge.reading import Reader, Reading
@@ -103,6 +104,7 @@ def test_a_rare_label_makes_no_relation() -> None:
     assert by_label(induce_catalogue(PAGES, InductionOptions(min_pages=7))) == {}
 
 
+C = "https://c.example/countries"
 COUNTRIES = {
     "Avia": "Land boundaries - total: 30 km\nLand boundaries - border countries: [Borra] 10 km; [Corda] 20 km",
     "Borra": "Land boundaries - total: 10 km\nLand boundaries - border countries: [Avia] 10 km",
@@ -149,7 +151,39 @@ def test_a_zero_total_states_that_there_are_no_objects() -> None:
 def test_rows_of_a_relation_declared_complete_close_their_list() -> None:
     readings = borders(("land_boundaries_border_countries",))
     assert [len(c.members) for c in readings["Avia"].closures] == [2]
-    assert readings["Dorra"].closures == (), "an item without a link could be anybody"
+    closure = readings["Dorra"].closures[0]
+    assert closure.members == (f"{C}/avia", "entity:country/Elsewhere")
+
+
+def test_a_bare_name_counts_only_if_an_entity_bears_it() -> None:
+    pages = [country(name, rows) for name, rows in COUNTRIES.items()]
+    catalogue = induce_catalogue(pages, InductionOptions(min_distinct=2))
+    reader = Reader(catalogue, ("land_boundaries_border_countries",))
+
+    lost = resolve([reader.read(page) for page in pages], catalogue)
+    assert lost.dropped == {"closure_member_unknown": 1, "object_unknown": 1}
+
+    pages.append(country("Elséwhere", "Country name - conventional long form: Republic of Elséwhere"))
+    found = resolve([reader.read(page) for page in pages], catalogue)
+    assert found.dropped == {}
+    assert (f"{C}/dorra", f"{C}/elséwhere") in {(f.subject, f.object_key) for f in found.facts}
+
+
+def test_other_names_of_the_subject_become_aliases() -> None:
+    rows = (
+        "Country name - conventional long form: Free State of Avia\nCountry name - abbreviation: FSA or AV (informal)"
+    )
+    pages = [country("Avia", rows)]
+    entity = Reader(induce_catalogue(pages)).read(pages[0]).entity
+    assert entity is not None
+    assert (entity.name, entity.aliases) == ("Avia", ("Free State of Avia", "FSA", "AV"))
+
+
+def test_a_comma_after_a_measure_separates_items() -> None:
+    rows = {"Avia": "Land boundaries - border countries: [Borra] 10 km, [Corda] 20 km; [Dorra] 1 km"}
+    pages = [country(name, text) for name, text in (COUNTRIES | rows).items()]
+    facts = Reader(induce_catalogue(pages, InductionOptions(min_distinct=2))).read(pages[0]).facts
+    assert [f.object for f in facts] == ["Borra", "Corda", "Dorra"]
 
 
 def test_a_label_file_with_an_unknown_field_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ are cut up stands in the catalogue's properties, so that a saved catalogue reads
 
     list:ID      separator of the items           cut:ID    expression removed from the end of the value
     none_if:ID   label of a number: where it is zero, the subject has no objects
+    alias:LABEL  its values are other names of the page's subject
     unit:ID      unit as the pages write it, where the words of the relation say part of it ("% of GDP")
 """
 
@@ -30,7 +31,9 @@ _STAMP_REMARK = re.compile(
 _JUNK = re.compile(
     r"[@<>{}\[\]|=;:]|https?|www\.|(?<![A-Z])\.\s|\b(?:note|NA|none|unknown|see|varies|various|unspecified|other)\b"
 )
+_NAME_JUNK = re.compile(r"[\d@<>{}\[\]|=;:%\"()]|\b(?:or|none|NA|note|other|others|various|unknown|some|entirely)\b")
 _ITEM_JUNK = re.compile(r"[\d@<>{}\[\]|=;:%\"]|\b(?:and|or|none|NA|note|other|others|various|unknown|some)\b")
+_AFTER_MEASURE = re.compile(r"(?<=\d (?:km|mi)), (?=[A-Z])")
 MAX_TEXT = 60
 MAX_ITEM = 40
 
@@ -87,6 +90,24 @@ def cut_value(text: str, span: Span, rule: ValueRule) -> Span:
     return span
 
 
+def names_in(text: str) -> Iterator[str]:
+    """The names that the value of an alias label holds: `US or USA` is two."""
+    bare, _, _ = strip_remarks(text, (0, len(text)))
+    for name in re.split(r"; | or |, or ", text[bare[0] : bare[1]]):
+        if is_clean_text(name) and name[:1].isupper():
+            yield name
+
+
+def linked_items(text: str, span: Span, separator: str) -> Iterator[Span]:
+    """Items of a list of things with measures, where some commas do a semicolon's work: `Niger 838 km, Mali 489 km`."""
+    for item, end in list_items(text, span, separator):
+        start = item
+        for comma in _AFTER_MEASURE.finditer(text, item, end):
+            yield start, comma.start()
+            start = comma.end()
+        yield start, end
+
+
 def list_items(text: str, span: Span, separator: str) -> Iterator[Span]:
     """Items between separators that stand outside parentheses."""
     depth, start = 0, span[0]
@@ -108,6 +129,11 @@ def is_clean_text(text: str) -> bool:
     if not 1 < len(text) <= MAX_TEXT or text.count(" ") > 7 or text.endswith((".", ",", ":")):
         return False
     return text.count(",") <= 1 and not _JUNK.search(text) and text.count("(") == text.count(")") == 0
+
+
+def is_clean_name(text: str) -> bool:
+    """Whether a text without a link can be the name of something."""
+    return text[:1].isupper() and 1 < len(text) <= MAX_TEXT and text.count(" ") <= 7 and not _NAME_JUNK.search(text)
 
 
 def is_clean_item(text: str) -> bool:

@@ -11,6 +11,7 @@ Two passes, so that facts can stream: `add` every reading, then relink each fact
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from datagen.knowledge.subjects import TypeNames, is_name
 from datagen.records.fact import Closure, Entity, Fact
 from datagen.records.page import LOW_TRUST_KINDS
 
+_SHORT_FORMS = {"&": "and", "st.": "saint", "s.": "south", "n.": "north", "rep.": "republic"}
 _PARENTHESIS = re.compile(r"\s*\([^()]*\)$")
 
 
@@ -59,6 +61,7 @@ class EntityResolver:
         self._same: dict[str, str] = {}
         self._named: dict[str, set[str]] = {}
         self._by_name: dict[str, list[str]] | None = None
+        self._by_loose_name: dict[str, set[str]] | None = None
         self._type_of: dict[str, str | None] = {}
         self._links: dict[tuple[str, tuple[str, ...]], str | None] = {}
         self.dropped: Counter[str] = Counter()
@@ -181,6 +184,16 @@ class EntityResolver:
         narrow = self._narrowest(given)
         return name_key(narrow, name) if narrow else None
 
+    def _loosely(self, key: str, types: tuple[str, ...]) -> str | None:
+        """The one entity that bears the name but for accents and usual short forms."""
+        if self._by_loose_name is None:
+            self._by_loose_name = {}
+            for name, keys in self._freeze().items():
+                self._by_loose_name.setdefault(loosen_name(name), set()).update(keys)
+        wanted = loosen_name(split_name_key(key)[1])
+        found = [k for k in self._by_loose_name.get(wanted, ()) if self._may_be(k, types)]
+        return found[0] if len(found) == 1 else None
+
     def _may_be(self, key: str, types: tuple[str, ...]) -> bool:
         kind = self.type_of(key)
         return kind is None or self._comparable(kind, types)
@@ -196,7 +209,7 @@ class EntityResolver:
             subject = self._end(fact.subject, relation.subject_types, "subject")
             value = fact.object_key
             if value is not None:
-                value = self._end(value, relation.object_types, "object")
+                value = self._end(value, relation.object_types, "object", known=relation.origin == "induced")
         except _Unresolved as reason:
             self.dropped[str(reason)] += 1
             return None
@@ -216,14 +229,25 @@ class EntityResolver:
         try:
             if anchor is not None:
                 anchor = self._end(anchor, anchor_types, "closure_anchor")
-            members = dict.fromkeys(self._end(key, member_types, "closure_member") for key in closure.members)
+            known = relation is not None and relation.origin == "induced"
+            ends = (self._end(key, member_types, "closure_member", known=known) for key in closure.members)
+            members = tuple(dict.fromkeys(ends))
         except _Unresolved as reason:
             self.dropped[str(reason)] += 1
             return None
-        return replace(closure, anchor_key=anchor, members=tuple(members))
+        return replace(closure, anchor_key=anchor, members=members)
 
-    def _end(self, key: str, types: tuple[str, ...], role: str) -> str:
+    def _end(self, key: str, types: tuple[str, ...], role: str, *, known: bool = False) -> str:
+        """With `known` a bare name must be that of an entity with a page.
+
+        Where nobody described the corpus, names are shortened freely ("S. Korea"): one that no page bears is not a new
+        entity but an unread one.
+        """
         final = self.link(key, types)
+        if final is not None and known and final.startswith(ENTITY_PREFIX):
+            final = self._loosely(final, types)
+            if final is None:
+                raise _Unresolved(f"{role}_unknown")
         if final is None:
             raise _Unresolved(f"{role}_ambiguous")
         if types and not self._may_be(final, types):
@@ -257,6 +281,13 @@ def split_name_key(key: str) -> tuple[str, str]:
 
 def fold_name(name: str) -> str:
     return " ".join(name.casefold().split())
+
+
+def loosen_name(name: str) -> str:
+    """`S. Korea`, `Cote d'Ivoire`, `St. Lucia` as `south korea`, `cote d'ivoire` (without its accent), `saint lucia`."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+    words = [_SHORT_FORMS.get(word, word) for word in plain.replace("’", "'").split()]
+    return " ".join(word for word in words if word != "the")
 
 
 def resolve(readings: Iterable[Reading], catalogue: Catalogue) -> Resolved:

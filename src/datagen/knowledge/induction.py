@@ -98,10 +98,10 @@ def induce_catalogue(
     survey = _collect(pages, options)
     types = [_entity_type(word, table) for word in sorted(survey.counts)]
     relations: list[Relation] = []
-    properties: dict[str, str] = {}
+    properties = {f"alias:{label}": "name" for _, label in sorted(survey.values) if table.is_alias(label)}
     for label in _without_old_years(_pages_by_label(survey)):
         entry = table.find(label)
-        if entry is not None and entry.skip:
+        if table.is_alias(label) or (entry is not None and entry.skip):
             continue
         for words, profile in _by_type(label, entry, survey):
             relation = _relation(label, entry, words, profile, {r.id for r in relations})

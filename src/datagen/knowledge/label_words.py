@@ -57,6 +57,11 @@ class LabelTable:
 
     entries: tuple[tuple[re.Pattern[str], dict[str, Any]], ...] = ()
     types: dict[str, tuple[str, str]] = field(default_factory=dict)
+    aliases: tuple[re.Pattern[str], ...] = ()
+
+    def is_alias(self, label: str) -> bool:
+        """Whether values under this label are names of the page's subject."""
+        return any(pattern.fullmatch(label) for pattern in self.aliases)
 
     def find(self, label: str) -> LabelEntry | None:
         for pattern, raw in self.entries:
@@ -92,7 +97,8 @@ def load_labels(path: Path | None = None) -> LabelTable:
         # `cut` is itself an expression: its backslashes are no groups of the label's pattern.
         entries.append((re.compile(row["pattern"], re.IGNORECASE), fields))
     types = {row["id"]: (row["singular"], row["plural"]) for row in raw.get("type", [])}
-    return LabelTable(tuple(entries), types)
+    aliases = tuple(re.compile(row["pattern"], re.IGNORECASE) for row in raw.get("alias", []))
+    return LabelTable(tuple(entries), types, aliases)
 
 
 def lower_first(text: str) -> str:

@@ -60,6 +60,8 @@ class PageNotes:
         self.facts: list[Fact] = []
         self.closures: list[Closure] = []
         self.skipped: Counter[str] = Counter()
+        self.aliases: list[str] = []
+        """Other names of the page's subject that its rows give."""
         self.link_at: dict[int, Link] = {link.start: link for link in page.links}
         self._evidence: dict[Span, Evidence] = {}
         self._seen: set[tuple[object, ...]] = set()
@@ -108,11 +110,12 @@ class PageNotes:
         catalogue = self.catalogue
         if subject.type is not None and not catalogue.applies(relation, subject.type):
             return self.skip("subject_type")
-        days: tuple[str | None, str | None] | None = (None, None)
+        days: tuple[str | None, str | None] = (None, None)
         if relation.changes:
-            days = covered_days(stated, self.page.published_at)
-            if days is None:
+            covered = covered_days(stated, self.page.published_at)
+            if covered is None:
                 return self.skip("undated")
+            days = covered
         key: str | None = None
         literal: Literal | None = None
         if isinstance(value, Term):

@@ -91,7 +91,8 @@ def _entity(subject: Subject | None, notes: PageNotes) -> Entity | None:
     # A page of no known type that states nothing about itself is an index or a notice, not an entity.
     if subject.type is None and not any(fact.subject == subject.key for fact in notes.facts):
         return None
-    return Entity(subject.key, subject.name, subject.type, subject.aliases)
+    aliases = dict.fromkeys((*subject.aliases, *notes.aliases))
+    return Entity(subject.key, subject.name, subject.type, tuple(name for name in aliases if name != subject.name))
 
 
 class CachedReader:

@@ -15,8 +15,11 @@ from datagen.knowledge.corpus_values import (
     ValueRule,
     cut_value,
     is_clean_item,
+    is_clean_name,
     is_clean_text,
+    linked_items,
     list_items,
+    names_in,
     rules_of,
     strip_remarks,
 )
@@ -30,6 +33,7 @@ _QUOTES = '"“”'
 _YEAR = re.compile(r"\b\d{4}\b")
 _NOTE = re.compile(r"\s*\(([^()]*)\)$")
 _AFTER_NAME = re.compile(r"(?:\s*\([^()]*\))?(?:\s+[\d.,]+\s?(?:%|km|mi|m))?(?:\s*\([^()]*\))?")
+_MEASURED = re.compile(r"(?P<name>.+?)(?:\s+[\d.,]+\s?(?:%|km|mi|m)?)?(?:\s*\([^()]*\))*")
 _MAX_NAME = 80
 
 
@@ -58,13 +62,14 @@ class RowReader:
         for relation in catalogue.relations.values():
             for label in dict.fromkeys((relation.label, *relation.labels)):
                 self._labels.setdefault(_fold(label), []).append(relation)
+        self._aliases = {_fold(n.removeprefix("alias:")) for n in catalogue.properties if n.startswith("alias:")}
         self._choices: dict[tuple[str, str | None], tuple[Relation, ...]] = {}
         self._known: dict[str, bool] = {}
 
     def is_label(self, label: str) -> bool:
         known = self._known.get(label)
         if known is None:
-            known = _fold(label) in self._labels
+            known = (folded := _fold(label)) in self._labels or folded in self._aliases
             if len(self._known) < 100_000:
                 self._known[label] = known
         return known
@@ -82,6 +87,10 @@ class RowReader:
         subject = notes.subject_term() if row.subject is None else _record_subject(notes, row.subject, list_type)
         if subject is None:
             return notes.skip("no_subject")
+        if _fold(row.label) in self._aliases:
+            if row.subject is None:
+                notes.aliases.extend(names_in(notes.page.text[row.value[0] : row.value[1]]))
+            return None
         relations = self._relations(row.label, subject.type)
         if not relations:
             return notes.skip("subject_type")
@@ -181,8 +190,8 @@ def _read_corpus_values(
     stated = next(filter(None, map(read_phrase, remarks)), None)
     span = cut_value(text, row.value, rule)
     if relation.object_kind == "entity":
-        items = list_items(text, span, rule.separator) if rule.separator else [span]
-        terms = [_read_linked(notes, item) for item in items]
+        items = linked_items(text, span, rule.separator) if rule.separator else [span]
+        terms = [_read_linked(notes, relation, item) for item in items]
         return tuple(_Value(term, stated) if term else None for term in terms) if any(terms) else None
     if rule.separator:
         spans = list(list_items(text, span, rule.separator))
@@ -206,12 +215,16 @@ def _read_figure(written: str, relation: Relation, rule: ValueRule) -> Literal |
     return replace(literal, text=text, unit=relation.unit)
 
 
-def _read_linked(notes: PageNotes, span: Span) -> Term | None:
-    """An item that begins with a link; in a corpus without catalogue a bare name may be anybody."""
-    link = notes.link_at.get(span[0])
-    if link is None or link.end > span[1] or not _AFTER_NAME.fullmatch(notes.page.text, link.end, span[1]):
+def _read_linked(notes: PageNotes, relation: Relation, span: Span) -> Term | None:
+    """An item that begins with a link; else a bare name, which must turn out to be that of a known entity."""
+    text, (start, end) = notes.page.text, span
+    link = notes.link_at.get(start)
+    if link is not None and link.end <= end and _AFTER_NAME.fullmatch(text, link.end, end):
+        return notes.linked(link)
+    match = _MEASURED.fullmatch(text, start, end)
+    if match is None or len(relation.object_types) != 1 or not is_clean_name(name := match["name"]):
         return None
-    return notes.linked(link)
+    return Term(name_key(relation.object_types[0], name), name)
 
 
 def _read_item(notes: PageNotes, relation: Relation, span: Span, default: Stated | None) -> _Value | None:
