@@ -44,8 +44,11 @@ class Vertex:
 class Writer:
     """One question being written."""
 
-    def __init__(self, table: PhraseTable, query: Query, rng: random.Random, style: Style) -> None:
+    def __init__(
+        self, table: PhraseTable, query: Query, rng: random.Random, style: Style, *, long: bool = False
+    ) -> None:
         self.table, self.query, self.rng, self.style = table, query, rng, style
+        self.long = long  # not one sentence, even where one could hold it all
         self.introduced: dict[str, int] = {}
         self.totals: dict[str, int] = {}
         self._count(query.root)
@@ -75,10 +78,12 @@ class Writer:
     # --- the whole ------------------------------------------------------------------------------------------------
 
     def write(self) -> str:
-        """The lead, what it left unsaid, and the closing question where the lead did not ask."""
+        """The lead, what it left unsaid, and the closing question; a lead that asks must leave nothing unsaid."""
         asks = self._ask_phrases()
-        self.short = self._is_short()
+        self.short = self._is_short() and not self.long
         lead = (self._short_ask(asks) if asks else self._short_lead()) if self.short else None
+        if lead is not None and self._next(self.root) is not None:
+            return Writer(self.table, self.query, self.rng, self.style, long=True).write()
         asked = lead is not None
         if lead is None:
             imperative = not asks and self.rng.random() < 0.3
