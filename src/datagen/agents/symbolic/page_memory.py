@@ -16,8 +16,11 @@ from datagen.errors import PageNotFoundError
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Query
 from datagen.knowledge.reading import CachedReader, Reader, Reading
-from datagen.records.page import Page
+from datagen.records.page import LOW_TRUST_KINDS, Page
 from datagen.web.tools import Hit, Web, read_whole
+
+SPARE_HITS = 4
+"""Asked for beyond what is wanted, for some will be of low trust."""
 
 
 class BudgetSpentError(Exception):
@@ -71,13 +74,14 @@ class PageMemory:
         self._answers: dict[str, list[Hit]] = {}
 
     def search(self, query: str, top_k: int = 8) -> list[Hit]:
-        """The same words are asked once per attempt."""
+        """Hits worth a visit: pages of low trust prove nothing. The same words are asked once per attempt."""
         query = " ".join(query.split())
         if query not in self._answers:
             if self.searches >= self._budget.searches:
                 raise BudgetSpentError
             self.searches += 1
-            self._answers[query] = self._web.search(query, top_k)
+            hits = self._web.search(query, top_k + SPARE_HITS)
+            self._answers[query] = [h for h in hits if h.source_kind not in LOW_TRUST_KINDS][:top_k]
         return self._answers[query]
 
     def read(self, url: str) -> Page | None:

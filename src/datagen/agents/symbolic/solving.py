@@ -83,6 +83,22 @@ def clue_words(relation: Relation, name: str, *, inverse: bool) -> str:
     return f"{' '.join(words) or relation.label} {name}"
 
 
+def statement_words(relation: Relation, name: str) -> str:
+    """How pages may say it, for a search engine: the name, the label, and content words of two prose forms."""
+    words: dict[str, None] = dict.fromkeys(relation.label.casefold().split())
+    for form in relation.prose[:2]:
+        plain = (w.casefold().strip(",.;:'()") for w in form.split() if "{" not in w)
+        words.update(dict.fromkeys(w for w in plain if w and w not in STOP_WORDS))
+    return f"{name} {' '.join(list(words)[:5])}"
+
+
+def naming(hits: Sequence[Hit], name: str, limit: int) -> list[Hit]:
+    """Pages that speak of the name by title or snippet, lists about something else left out."""
+    wanted = f" {fold(name)} "
+    told = [h for h in hits if wanted in f" {fold(h.title)} " or wanted in f" {fold(h.snippet)} "]
+    return [h for h in told if not is_list_like(h) or wanted in f" {fold(h.title)} "][:limit]
+
+
 def is_list_like(hit: Hit) -> bool:
     return hit.source_kind in LIST_KINDS or hit.title.casefold().startswith(("list of", "all "))
 
@@ -165,8 +181,8 @@ def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Att
     page_of(memory, key)
     stated = notebook.settled(key, relation, query.ask_as_of)
     if not stated or _is_rough(stated[0]):
-        hits = dated_first(memory.search(f"{notebook.names[key]} {relation.label}", top_k=6), query.ask_as_of)
-        for hit in hits[:4]:
+        hits = memory.search(statement_words(relation, notebook.names[key]), top_k=10)
+        for hit in dated_first(naming(hits, notebook.names[key], 6), query.ask_as_of)[:4]:
             memory.read(hit.url)
         stated = notebook.settled(key, relation, query.ask_as_of)
     if not stated:

@@ -21,15 +21,16 @@ from datagen.agents.symbolic.solving import (
     Failure,
     Found,
     child_type,
-    clue_words,
     conclude,
     dated_first,
     is_list_like,
     lists_about,
     lists_of_all,
     missed,
+    naming,
     page_of,
     plural,
+    statement_words,
     titled,
     type_words,
 )
@@ -161,7 +162,7 @@ class _Climb:
         whole = self._complete(type_id, relation, name, key, day)
         if whole is not None:
             return whole, True
-        hits = self._memory.search(f"{plural(self._catalogue, type_id)} {clue_words(relation, name, inverse=False)}")
+        hits = self._memory.search(f"{plural(self._catalogue, type_id)} {name}", top_k=10)
         listing = lists_about(hits, name, 3)
         own = [h for h in hits if titled(h, [fold(name)]) and h not in listing][:3]
         for hit in (*listing, *own):
@@ -197,7 +198,8 @@ class _Climb:
         target = self._notebook.target(constant, relation.subject_types)
         found = self._notebook.objects(relation.id, target, day)
         if not found:
-            self._read_all(dated_first(self._memory.search(f"{constant.name} {relation.label}", top_k=8), day)[:4])
+            hits = self._memory.search(statement_words(relation, constant.name), top_k=10)
+            self._read_all(dated_first(naming(hits, constant.name, 8), day)[:4])
             target = self._notebook.target(constant, relation.subject_types)
             found = self._notebook.objects(relation.id, target, day)
         return found, bool(found) and relation.single
@@ -208,8 +210,9 @@ class _Climb:
         target = self._notebook.target_of([key])
         found = self._notebook.objects(relation.id, target, day)
         if not found:
-            hits = self._memory.search(f"{self._notebook.names.get(key, '')} {relation.label}", top_k=8)
-            self._read_all(dated_first(hits, day)[:4])
+            name = self._notebook.names.get(key, "")
+            hits = self._memory.search(statement_words(relation, name), top_k=10)
+            self._read_all(dated_first(naming(hits, name, 8), day)[:4])
             found = self._notebook.objects(relation.id, target, day)
         return found
 
@@ -316,8 +319,8 @@ class _Climb:
         relation = self._catalogue.relations[clue.relation]
         value = clue.value.name if isinstance(clue, Match) and isinstance(clue.value, EntityRef) else ""
         name = self._notebook.names.get(key, "")
-        hits = self._memory.search(f"{name} {relation.label} {value}", top_k=6)
-        self._read_all(dated_first(hits, clue.as_of)[:3])
+        hits = self._memory.search(f"{statement_words(relation, name)} {value}", top_k=10)
+        self._read_all(dated_first(naming(hits, name, 8), clue.as_of)[:4])
 
 
 def _cost(clue: Clue) -> int:
