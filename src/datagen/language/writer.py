@@ -47,8 +47,7 @@ class Writer:
     def __init__(
         self, table: PhraseTable, query: Query, rng: random.Random, style: Style, *, long: bool = False
     ) -> None:
-        self.table, self.query, self.rng, self.style = table, query, rng, style
-        self.long = long  # not one sentence, even where one could hold it all
+        self.table, self.query, self.rng, self.style, self.long = table, query, rng, style, long
         self.introduced: dict[str, int] = {}
         self.totals: dict[str, int] = {}
         self._count(query.root)
