@@ -9,7 +9,7 @@ from prefect import Flow
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from pydantic import ValidationError
 
-from datagen.cli.console import fail, out
+from datagen.cli.console import fail
 from datagen.config import RunSection
 from datagen.errors import ConfigError, DatagenError
 from datagen.runs.workers import end_with_parent
@@ -56,11 +56,10 @@ def run_from_command_line(run: Flow[[RunRequest], str]) -> None:
     parser.add_argument("--set", dest="overlays", action="append", default=[], metavar="section.key=value")
     given = parser.parse_args()
     try:
-        folder = run(RunRequest(config=given.config, overlays=tuple(given.overlays)))
+        run(RunRequest(config=given.config, overlays=tuple(given.overlays)))
     except ValidationError as exc:
         raise SystemExit(
             fail(ConfigError("; ".join(error["msg"] for error in exc.errors())), ConfigError.exit_code)
         ) from exc
     except DatagenError as exc:
         raise SystemExit(fail(exc, exc.exit_code)) from exc
-    out.print(folder)

@@ -18,9 +18,9 @@ def build_corpus(request: RunRequest) -> corpus.Counts:
 @flow(name="snapshot-corpus")
 def snapshot_corpus(request: RunRequest) -> str:
     """Build the snapshot that the config names, unless it is there already; returns its folder."""
-    counts = build_corpus(request)
-    create_table_artifact(table=[counts], key="snapshot", description=request.load().web.snapshot)
-    return request.load().web.snapshot
+    folder = request.load().web.snapshot
+    create_table_artifact(table=[build_corpus(request)], key="snapshot", description=folder)
+    return folder
 
 
 if __name__ == "__main__":

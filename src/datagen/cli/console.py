@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from datagen.runs.shards import Row
     from datagen.runs.workers import ShardReport
 
+PIPE_WIDTH = 200
+"""Columns of a table that goes to a file or another program, which has no width of its own."""
+
 # Both obey NO_COLOR, and write plain text where the stream is not a terminal.
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -12,7 +12,7 @@ from datagen.cli.console import say
 world_app = typer.Typer(help="The built-in synthetic web.", no_args_is_help=True)
 
 Seed = Annotated[int, typer.Option(min=0, help="Which fictional world.")]
-Pages = Annotated[int, typer.Option(min=50, help="How many pages it has, about.")]
+Pages = Annotated[int, typer.Option(min=300, help="How many pages it has, about.")]
 
 
 @world_app.command()
@@ -22,13 +22,13 @@ def render(
     pages: Pages = 2000,
 ) -> None:
     """Write the HTML of one page to stdout."""
-    from datagen.web.synthetic.world import World
+    from datagen.web.synthetic.pages import SyntheticWeb
 
-    world = World(seed, pages)
+    web = SyntheticWeb(seed, pages)
     if url is None:
-        sys.stdout.writelines(f"{address}\n" for address in world.page_urls())
+        sys.stdout.writelines(f"{address}\n" for address in web.page_urls())
     else:
-        sys.stdout.buffer.write(world.render(url)[0])
+        sys.stdout.buffer.write(web.render(url)[0])
 
 
 @world_app.command()
@@ -38,8 +38,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
 ) -> None:
     """Serve the synthetic web over HTTP on this machine, until Ctrl-C."""
-    from datagen.web.synthetic.server import serve as serve_world
-    from datagen.web.synthetic.world import World
+    from datagen.web.synthetic.pages import SyntheticWeb
+    from datagen.web.synthetic.server import serve as open_server
 
-    say(f"serving about {pages:,} pages of world {seed}; Ctrl-C stops")
-    serve_world(World(seed, pages), port)
+    with open_server(SyntheticWeb(seed, pages), port=port) as server:
+        say(f"serving about {pages:,} pages of world {seed} at {server.address}; Ctrl-C stops")
+        server.serve_forever()

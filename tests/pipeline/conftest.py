@@ -1,0 +1,56 @@
+"""What several of these tests need: a small fictional web as a snapshot, and the command line as a function."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datagen.cli import main
+
+SMALL_WEB = "synthetic:seed=3,pages=1200"
+SMALL_RUN = (
+    "run.target={infoseek=8,duetqa=4}",
+    "run.wave_size=60",
+    "run.shard_size=20",
+    f"web.sources=['{SMALL_WEB}']",
+)
+
+
+@pytest.fixture
+def datagen(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """`datagen("search", folder, "words") -> (exit code, stdout, stderr)`."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["datagen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        printed = capsys.readouterr()
+        return int(exit_.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small_web(tmp_path_factory) -> Path:
+    """A snapshot of 1,200 fictional pages with facts. Shared by the tests of a process: read it, never write."""
+    from datagen.config import KnowledgeConfig, WebConfig
+    from datagen.pipeline.corpus import build_corpus_from
+
+    folder = tmp_path_factory.mktemp("small") / "snapshot"
+    web = WebConfig(snapshot=str(folder), sources=(SMALL_WEB,), extraction="fast", workers=1)
+    build_corpus_from(web, KnowledgeConfig(catalogue="synthetic"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(small_web) -> Callable[..., list[str]]:
+    """`small_run(folder, "run.workers=2")`: arguments that make the demo preset a run of seconds in `folder`."""
+
+    def arguments(folder: Path, *more: str) -> list[str]:
+        places = (f"web.snapshot={small_web}", f"run.directory={folder}/run", f"release.directory={folder}/release")
+        return [part for key in (*SMALL_RUN, *places, *more) for part in ("--set", key)]
+
+    return arguments
