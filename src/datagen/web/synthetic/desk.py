@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from datagen.web.synthetic.addresses import Addresses
+from datagen.web.synthetic.draws import Ring
 from datagen.web.synthetic.layout import Ref
 from datagen.web.synthetic.ontology import read_data
 from datagen.web.synthetic.phrasing import Phrasing, article
@@ -76,9 +77,10 @@ class Desk:
         draws = self.world.draws
         choice = self.style.colour[section]
         bits = draws.bits(f"colour/{address}", index)
-        count, bits = bits % (most + 1), bits >> 8
-        start = bits % len(choice)
-        return [choice[(start + n * 3) % len(choice)] for n in range(min(count, len(choice) // 3))]
+        # The square of an even draw: most pages are short, a few are long.
+        count = (bits % 1000) ** 2 * (most + 1) // 1_000_000
+        ring = Ring(len(choice), bits >> 10)
+        return [choice[ring.forward(n)] for n in range(min(count, len(choice)))]
 
     def opening(self, ref: Ref) -> str:
         """`Pukpi Park is a stadium in Komunavela.`"""

@@ -6,6 +6,7 @@ there is one, says less, in another order and with other words, and has a date o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from datagen.knowledge.catalogue import Relation
@@ -26,7 +27,13 @@ _SITES = {
     "registry": ("WebPage", "Civica Register", ("Search the register", "Fees", "Help")),
     "review": ("Review", "Foliant Reviews", ("New", "Archive", "Reviewers")),
 }
+_CONTEXT = (0, 0, 0, 0, 1, 2, 4, 8)
+"""Sentences about what an article mentions. Most have none: a page that also describes its neighbours answers
+questions in one visit."""
 _CONTEXT_HEADINGS = ("Context", "Related entries", "Connections", "Further notes")
+_MISCELLANY_HEADINGS = ("Miscellany", "Everyday life", "In memory", "Anecdotes", "Reception")
+_WOVEN = 3
+"""Sentences of colour that are woven into paragraphs; the rest stands at the end."""
 _VERDICTS = (
     "Patient readers of such things will be rewarded.", "The middle part is too long, the ending is a triumph.",
     "Few works of its kind stay in the memory like this one.", "It is easier to admire than to love.",
@@ -69,15 +76,14 @@ class EntityPages:
         parts.append(box(capitalise(kind.words.singular), rows))
         told = [s for s, place in statements if place in {"both", "prose"}]
         lead, rest = self._lead(ref, told)
-        colour = desk.colour(kind.section, page, ref.index, 5)
+        colour = desk.colour(kind.section, page, ref.index, 14)
         parts.append(paragraph([desk.opening(ref), *self._sentences(lead, page, 1)]))
         parts.append(self._topics(ref, rest, colour, page))
         incoming = desk.statements.pointing_at(ref, day, _LISTED)
         parts.append(self._incoming(ref, incoming))
         neighbours = [o for s in told for o in s.objects] + [s for _, _, subjects in incoming for s in subjects]
         parts.append(self._context(ref, neighbours, day))
-        if colour:
-            parts.append(paragraph(colour[-1:]))
+        parts += self._miscellany(ref, colour[_WOVEN:])
         parts.append(f"<p>This article was last edited on {day_words(day)}.</p>\n")
         return "<article>\n" + "".join(parts) + "</article>\n"
 
@@ -118,12 +124,20 @@ class EntityPages:
             if len(sentences) < 2:
                 loose += sentences
                 continue
-            if number < len(colour) - 1:
+            if number < min(len(colour), _WOVEN):
                 sentences.insert((bits >> number) % (len(sentences) + 1), colour[number])
             parts.append(f"<h2>{headings[(bits >> (4 + number)) % len(headings)]}</h2>\n")
             parts.append(paragraph(sentences))
         # What stands alone needs no heading; it follows the lead.
         return (paragraph(loose) if loose else "") + "".join(parts)
+
+    def _miscellany(self, ref: Ref, colour: list[str]) -> Iterator[str]:
+        """What is left of the colour, in paragraphs of up to four sentences."""
+        if len(colour) > 3:
+            bits = self._world.draws.bits(f"miscellany/{ref.type}", ref.index)
+            yield f"<h2>{_MISCELLANY_HEADINGS[bits % len(_MISCELLANY_HEADINGS)]}</h2>\n"
+        for start in range(0, len(colour), 4):
+            yield paragraph(colour[start : start + 4])
 
     def _context(self, ref: Ref, neighbours: list[Ref], day: int) -> str:
         """A few things about what the article mentioned; long articles have more of them."""
@@ -131,7 +145,7 @@ class EntityPages:
         bits = draws.bits(f"context/{ref.type}", ref.index)
         known = [n for n in dict.fromkeys(neighbours) if n != ref and desk.addresses.home(n)]
         told: list[str] = []
-        for number, neighbour in enumerate(known[: (bits % 6) ** 2]):
+        for number, neighbour in enumerate(known[: _CONTEXT[bits % len(_CONTEXT)]]):
             relations = desk.statements.relations[neighbour.type]
             relation = relations[(bits >> 8 + number) % len(relations)]
             if relation.changes or desk.statements.silent(neighbour, relation.id):
