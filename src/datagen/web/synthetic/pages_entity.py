@@ -31,7 +31,7 @@ _CONTEXT = (0, 0, 0, 0, 1, 2, 4, 8)
 """Sentences about what an article mentions. Most have none: a page that also describes its neighbours answers
 questions in one visit."""
 _CONTEXT_HEADINGS = ("Context", "Related entries", "Connections", "Further notes")
-_MISCELLANY_HEADINGS = ("Miscellany", "Everyday life", "In memory", "Anecdotes", "Reception")
+_MISCELLANY_HEADINGS = ("Miscellany", "Everyday life", "Notes", "Anecdotes", "Small things")
 _WOVEN = 3
 """Sentences of colour that are woven into paragraphs; the rest stands at the end."""
 _VERDICTS = (
@@ -76,7 +76,7 @@ class EntityPages:
         parts.append(box(capitalise(kind.words.singular), rows))
         told = [s for s, place in statements if place in {"both", "prose"}]
         lead, rest = self._lead(ref, told)
-        colour = desk.colour(kind.section, page, ref.index, 14)
+        colour = desk.colour(kind.section, f"{page}/{ref.type}", ref.index, 14)
         parts.append(paragraph([desk.opening(ref), *self._sentences(lead, page, 1)]))
         parts.append(self._topics(ref, rest, colour, page))
         incoming = desk.statements.pointing_at(ref, day, _LISTED)
@@ -219,7 +219,7 @@ class EntityPages:
         section = self._world.ontology.kinds[ref.type].section
         rows = [self._row(s, kind) for s, place in statements if place in {"both", "box"}]
         told = [s for s, place in statements if place in {"both", "prose"}]
-        colour = desk.colour(section, kind, ref.index, 3)
+        colour = desk.colour(section, f"{kind}/{ref.type}", ref.index, 3)
         parts = [f"<h1>{name}</h1>\n"]
         if kind in {"reference", "registry"}:
             entry = capitalise(self._world.ontology.kinds[ref.type].words.plural)
