@@ -183,6 +183,24 @@ def test_redirects_are_aliases_and_circles_are_counted(tmp_path):
     assert dict(manifest.skipped) == {"redirect_cycle": 3, "redirect_dangling": 1}
 
 
+def test_links_and_subjects_lead_to_the_page_itself_however_they_are_written(tmp_path):
+    text = "".join(
+        f"<a href='{url}'>{i}</a> " for i, url in enumerate(["/x", "http://a.example/t/1/", "/t/1", "/none"])
+    )
+    about = (
+        '<script type="application/ld+json">{"@type": "NewsArticle", "about": {"@id": "https://a.example/x"}}</script>'
+    )
+    records = [raw(1), raw(2, about + text), Redirect("https://a.example/x", "https://a.example/t/1")]
+    _, snapshot = built(tmp_path, ListSource(records))
+    page = snapshot.page("https://a.example/t/2")
+
+    targets = [link.url.removeprefix("https://a.example") for link in page.links[:4]]
+    assert targets == ["/t/1", "/t/1", "/t/1", "/none"]
+    assert page.about_url == "https://a.example/t/1"
+    assert SnapshotWeb(snapshot).visit("http://a.example/t/2").url == "https://a.example/t/2"
+    assert SnapshotWeb(snapshot).visit("https://a.example/t/2/").url == "https://a.example/t/2"
+
+
 def test_a_snapshot_of_another_format_is_refused_with_the_command_to_rebuild(tmp_path):
     built(tmp_path, ListSource([raw(1)]))
     path = tmp_path / "snap" / "manifest.json"

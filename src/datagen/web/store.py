@@ -14,7 +14,8 @@ import hashlib
 import mmap
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _META = (
     "licence",
     "language",
 )
+_KEPT_ADDRESSES = 131_072
 Hashes = npt.NDArray[np.uint64]
 
 
@@ -116,6 +118,8 @@ class PageStore:
         self._rows = np.load(folder / "rows.npy", mmap_mode="r")
         self._hashes = np.load(folder / "addresses.npy", mmap_mode="r")
         self._targets = np.load(folder / "address_rows.npy", mmap_mode="r")
+        self._page_hashes = np.load(folder / "page_hashes.npy", mmap_mode="r")
+        self.final_address = lru_cache(maxsize=_KEPT_ADDRESSES)(self._final_address)
         self._file = (folder / "pages.bin").open("rb")
         self._bytes: mmap.mmap | bytes = b""
         if len(self._rows):
@@ -125,12 +129,30 @@ class PageStore:
         return len(self._rows)
 
     def find(self, url: str) -> int | None:
-        """The row of the page at this address or at one that it stands for."""
-        wanted = np.uint64(address_hash(url))
+        """The row of the page at this address, or at one that it stands for.
+
+        As servers do, http stands for https and a missing final slash for one that is there, and the reverse, where
+        only the other is a page.
+        """
+        for variant in (url, *_variants(url)):
+            row = self._find_exactly(address_hash(variant))
+            if row is not None:
+                return row
+        return None
+
+    def _find_exactly(self, address: int) -> int | None:
+        wanted = np.uint64(address)
         place = int(self._hashes.searchsorted(wanted))
         if place == len(self._hashes) or self._hashes[place] != wanted:
             return None
         return int(self._targets[place])
+
+    def _final_address(self, url: str) -> str:
+        """The page's own address for any that leads to it: one page is one thing, however it is linked."""
+        row = self.find(url)
+        if row is None or int(self._page_hashes[row]) == address_hash(url):
+            return url
+        return self.meta(row).url
 
     def meta(self, row: int) -> Meta:
         offset, meta, _, _ = self._rows[row].item()
@@ -141,11 +163,15 @@ class PageStore:
         return self._bytes[offset + meta : offset + meta + text].decode()
 
     def read(self, row: int) -> tuple[Meta, str, list[tuple[int, int, str]]]:
-        """Everything about a page, with links as (start, end, url)."""
+        """Everything about a page, with links as (start, end, url), each url that of the page it leads to."""
         offset, meta_size, text_size, link_size = self._rows[row].item()
         data = self._bytes[offset : offset + meta_size + text_size + link_size]
         meta = Meta(*orjson.loads(data[:meta_size]))
-        return meta, data[meta_size : meta_size + text_size].decode(), orjson.loads(data[meta_size + text_size :])
+        final = self.final_address
+        if meta.about_url is not None and meta.about_url != meta.url:
+            meta = replace(meta, about_url=final(meta.about_url))
+        links = [(start, end, final(url)) for start, end, url in orjson.loads(data[meta_size + text_size :])]
+        return meta, data[meta_size : meta_size + text_size].decode(), links
 
     def page(self, row: int) -> Page:
         meta, text, links = self.read(row)
@@ -168,6 +194,17 @@ class PageStore:
     def pages(self, start: int = 0, stop: int | None = None) -> Iterator[Page]:
         for row in range(start, len(self) if stop is None else min(stop, len(self))):
             yield self.page(row)
+
+
+def _variants(url: str) -> tuple[str, ...]:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return ()
+    other = "http" if scheme == "https" else "https"
+    if "?" in rest or "/" not in rest.rstrip("/"):
+        return (f"{other}://{rest}",)
+    flipped = rest[:-1] if rest.endswith("/") else f"{rest}/"
+    return f"{other}://{rest}", f"{scheme}://{flipped}", f"{other}://{flipped}"
 
 
 def resolve_aliases(
