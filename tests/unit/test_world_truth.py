@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from datagen.web.synthetic.draws import FanMap, Ring
 from datagen.web.synthetic.layout import Ref
+from datagen.web.synthetic.names import slug
 from datagen.web.synthetic.pages import SyntheticWeb
 from datagen.web.synthetic.truth import build_truth, entity_types, truth_facts
 from datagen.web.synthetic.values import WORLD_TODAY
@@ -150,6 +151,13 @@ def test_some_entities_share_their_name_on_purpose_and_no_others_do():
     assert planned
     assert shared == planned
     assert any(t == "town" for t, _ in shared)
+
+
+def test_no_name_is_one_of_the_real_world():
+    world = World(seed=1, entities=8000)
+    words = {word for ref in world.entities() for word in slug(world.name(ref)).title().split("-")}
+
+    assert words & world.ontology.words.avoid == set()
 
 
 def test_some_names_carry_diacritics():

@@ -123,7 +123,7 @@ class Namer:
                 bits = draws.bits("given name", language, number)
                 ending = _GIVEN_ENDINGS[bits % len(_GIVEN_ENDINGS)]
                 word = self._spell(bits // 16, sounds, 1 + bits % 2, ending)
-                if 3 < len(word) < 9:
+                if 3 < len(word) < 9 and not self._is_real(word):
                     found[word] = None
                 number += 1
             self._given[language] = tuple(found)
@@ -142,7 +142,11 @@ class Namer:
         code = self._rings[key].forward(ref.index)
         ending = endings[code % len(endings)] if endings else ""
         word = self._spell(code // max(1, len(endings)), sounds, syllables, ending)
-        return f"{word[:-1]}ane" if word in self._book.avoid else word
+        return f"{word[:-1]}ane" if self._is_real(word) else word
+
+    def _is_real(self, word: str) -> bool:
+        """Whether the syllables have hit upon a name of the real world, accents aside."""
+        return slug(word).capitalize() in self._book.avoid
 
     @staticmethod
     def _spell(code: int, sounds: Sounds, syllables: int, ending: str) -> str:
