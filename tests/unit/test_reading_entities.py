@@ -122,3 +122,13 @@ def test_an_anchor_that_is_no_name_is_no_alias() -> None:
         entity_type="club",
     )
     assert [(e.name, e.aliases) for e in resolved(site).entities] == [("Rovers", ())]
+
+
+def test_where_pages_link_to_entities_a_bare_name_is_no_entity_with_a_page() -> None:
+    towns = [
+        page("https://a.example/towns/harlan", "Harlan", "Near [Ost@https://a.example/towns/ost]."),
+        page("https://a.example/towns/ost", "Ost", "Near [Harlan@https://a.example/towns/harlan]."),
+    ]
+    result = resolved(*towns, page(CLUB, "Rovers", "x\n\nTown: Harlan"))
+    assert [f.object_key for f in result.facts] == ["entity:town/Harlan"]
+    assert "entity:town/Harlan" in {e.key for e in result.entities}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datagen.errors import ConfigError
 from datagen.knowledge.catalogue import Catalogue, EntityType, Relation, make_catalogue
@@ -348,3 +350,23 @@ def test_an_and_between_two_names_without_links_may_be_part_of_one_name() -> Non
 
 def test_a_name_that_contains_the_letters_of_a_command_is_no_command() -> None:
     assert len(read("Harlan Rovers was founded in 1901. Laihai Systems pays for it.").facts) == 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "Founded: 1901", "Ground: [Hill End]; [Ost United]", "Head coach (since 2024): [Alba Trenn]", ": :", " | ",
+                "[Harlan Rovers] | Founded: 1901 | Ground:", "They play their home matches at [Hill End] (since", "", "\n",
+                "This is a complete list of all clubs", "Is it? [Velt], and [Ostran] are spoken in", "[Hill End]",
+                'The home ground of Harlan Rovers is the [Hill End]. "', "Harlan Rovers's motto is \"", "é “ ” – ...",
+            ]
+        ),
+        max_size=8,
+    ),
+    st.sampled_from(["\n", " ", "\n\n", ". "]),
+    st.sampled_from(["encyclopedia", "list", "forum", "news", "other"]),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_whatever_stands_on_a_page_evidence_points_at_it(parts: list[str], joint: str, kind: str) -> None:
+    read(joint.join(parts), source_kind=kind)

@@ -1,9 +1,13 @@
 """Who is who: one key per entity over all pages.
 
 Identity is the address. A profile page that says it is about another address (a club's own site, a mirror) is folded
-into that one. An entity that a page only names is looked up by (name, type): one match is that entity, no match is an
-entity without a page, and several matches are *nobody*: the statement is dropped and counted, because a value that
-could be either of two entities must neither prove nor exclude. A closed list with such a member is dropped whole.
+into that one. For an entity that a page only names, the corpus decides:
+
+- Where pages link to each other's entities, a name without a link is that of an entity without a page. It keeps its
+  `entity:TYPE/Name` key; whether it could still be a namesake with a page is for the fact graph to weigh ("twins").
+- Where they do not (plain text), names are all there is. One entity of that name and type is meant; with several of
+  them nobody is: the statement is dropped and counted, because a value that could be either of two entities must
+  neither prove nor exclude. A closed list with such a member is dropped whole.
 
 Two passes, so that facts can stream: `add` every reading, then relink each fact and closure.
 """
@@ -23,6 +27,7 @@ from datagen.knowledge.subjects import TypeNames, is_name
 from datagen.records.fact import Closure, Entity, Fact
 from datagen.records.page import LOW_TRUST_KINDS
 
+_SAMPLE = 10_000
 _SHORT_FORMS = {"&": "and", "st.": "saint", "s.": "south", "n.": "north", "rep.": "republic"}
 _PARENTHESIS = re.compile(r"\s*\([^()]*\)$")
 
@@ -64,6 +69,8 @@ class EntityResolver:
         self._by_loose_name: dict[str, set[str]] | None = None
         self._type_of: dict[str, str | None] = {}
         self._links: dict[tuple[str, tuple[str, ...]], str | None] = {}
+        self._links_by_page: list[frozenset[str]] = []
+        self._linked: bool | None = None
         self.dropped: Counter[str] = Counter()
 
     # --- first pass
@@ -71,6 +78,7 @@ class EntityResolver:
     def add(self, reading: Reading) -> None:
         """Take in one page: whom it is about, whom it links to, and what its facts imply about types."""
         trusted = reading.source_kind not in LOW_TRUST_KINDS
+        self._count_links(reading)
         entity = reading.entity
         if entity is not None:
             rank = 0 if reading.url == entity.key else 1
@@ -96,6 +104,20 @@ class EntityResolver:
                 self._note(member, (closure.entity_type,) if closure.entity_type else ())
             if closure.anchor_key is not None:
                 self._note(closure.anchor_key, ())
+
+    def _count_links(self, reading: Reading) -> None:
+        """Remember where the first pages link to, up to a sample that is enough to tell one sort of corpus."""
+        if len(self._links_by_page) < _SAMPLE:
+            own = reading.entity.key if reading.entity else reading.url
+            self._links_by_page.append(frozenset(url for url, _ in reading.mentions if url != own))
+
+    def _is_linked(self) -> bool:
+        """Whether at least one page in five links to an entity that has a page of its own."""
+        if self._linked is None:
+            profiles = {key for key, record in self._records.items() if any(rank < 2 for rank, _ in record.names)}
+            linking = sum(not profiles.isdisjoint(urls) for urls in self._links_by_page)
+            self._linked = linking * 5 >= len(self._links_by_page) > 0
+        return self._linked
 
     def _record(self, key: str) -> _Record:
         record = self._records.get(key)
@@ -174,12 +196,13 @@ class EntityResolver:
     def _by_words(self, key: str, wanted: tuple[str, ...]) -> str | None:
         type_id, name = split_name_key(key)
         types = wanted or (type_id,)
-        found = [k for k in self._freeze().get(fold_name(name), ()) if self._may_be(k, types)]
-        if len(found) > 1 or (found and self.type_of(found[0]) is None):
-            return None
-        if found:
-            return found[0]
-        # Nobody has this page: one entity per name, under the narrowest of the types that pages give it.
+        if not self._is_linked():
+            found = [k for k in self._freeze().get(fold_name(name), ()) if self._may_be(k, types)]
+            if len(found) > 1 or (found and self.type_of(found[0]) is None):
+                return None
+            if found:
+                return found[0]
+        # No page is known to be about it: one entity per name, under the narrowest of the types that pages give it.
         given = {t for t in self._named.get(fold_name(name), {type_id}) if self._comparable(t, types)} or {type_id}
         narrow = self._narrowest(given)
         return name_key(narrow, name) if narrow else None
