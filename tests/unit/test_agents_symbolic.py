@@ -299,10 +299,16 @@ def proposals(proposer: SymbolicProposer, seed: SeedQuestion | None = None) -> l
 
 
 @pytest.mark.parametrize("proposer", PROPOSERS, ids=lambda p: p.name)
-@pytest.mark.parametrize("seed", [None, SEED], ids=["mixture", "seeded"])
-def test_a_proposal_chains_facts_that_visited_pages_state_word_for_word(proposer, seed) -> None:
+def test_a_chain_that_one_page_states_is_not_proposed(proposer) -> None:
+    ended = [proposer.propose(THEMES, SEED, proposal_web(), rng_for(1, proposer.name, i)) for i in range(10)]
+    assert {o.reason for o in ended if isinstance(o, NoProposal)} >= {"one_page"}
+    assert not any(isinstance(o, Proposal) for o in ended)
+
+
+@pytest.mark.parametrize("proposer", PROPOSERS, ids=lambda p: p.name)
+def test_a_proposal_chains_facts_that_visited_pages_state_word_for_word(proposer) -> None:
     web = proposal_web()
-    made = proposals(proposer, seed)
+    made = proposals(proposer)
     assert made
     for proposal in made:
         assert depth(proposal.query.root) >= 2

@@ -122,6 +122,8 @@ class Describer:
     ) -> tuple[Clue, tuple[Step, ...]]:
         """A clue towards another entity: described while hops are left and that succeeds, else named."""
         if hops > 0:
+            if not is_nameless(other):
+                self._memory.read(other)  # what it can be described by is often on its own page only
             child = self.describe(other, hops - 1, hidden)
             if child is not None:
                 return Edge(relation, child.node, inverse=inverse, as_of=day), child.steps

@@ -5,7 +5,8 @@
                  (see `describing`); a seed question's skeleton says how many hops and which relations are wanted
     3  source    each used fact is credited to the page that states it; other hosts are preferred over one more
                  page of the same
-    4  accept    at least two hops, one stated on or after the cut-off day, from at least two hosts
+    4  accept    at least two hops, one stated on or after the cut-off day, from at least two
+                 hosts, and no single page that states them all
 
 Nothing but the tools is used: what was not read on a visited page is not in the proposal. The proposal's uniqueness is
 the proposer's belief; the certificate is computed by others.
@@ -32,7 +33,10 @@ from datagen.web.tools import Web
 DEFAULT_CUTOFF = "2024-01-01"
 ROOTS_TRIED = 14
 MIN_STEPS = 2
+WANTED_STEPS = 3
+"""A chain of fewer steps is taken only when none of the entities tried gives a longer one."""
 MIN_HOSTS = 2
+"""Hosts that state a chain's hops, unless the corpus has but one."""
 HINTED = 4.0
 """How much likelier a relation is taken that a seed question's hint speaks of."""
 
@@ -65,19 +69,21 @@ class SymbolicProposer:
         temperament: Temperament,
         *,
         cutoff: str = DEFAULT_CUTOFF,
+        min_hosts: int = MIN_HOSTS,
         budget: Budget | None = None,
     ) -> None:
         self.name = name
         self._competence = competence
         self._temperament = temperament
         self._cutoff = cutoff
+        self._min_hosts = min_hosts
         self._budget = budget or Budget(searches=60, visits=250)
 
     def propose(
         self, themes: tuple[str, ...], seed_question: SeedQuestion | None, web: Web, rng: random.Random
     ) -> Proposal | NoProposal:
         memory = PageMemory(web, self._competence, self._budget)
-        session = _Session(memory, self._competence.catalogue, self._cutoff, rng)
+        session = _Session(memory, self._cutoff, self._min_hosts, rng)
         try:
             harvest = gather(memory, themes, self._temperament, rng)
             outcome = session.chain(harvest, themes, seed_question)
@@ -92,20 +98,21 @@ class SymbolicProposer:
 class _Session:
     """One proposal in the making."""
 
-    def __init__(self, memory: PageMemory, catalogue: Catalogue, cutoff: str, rng: random.Random) -> None:
+    def __init__(self, memory: PageMemory, cutoff: str, min_hosts: int, rng: random.Random) -> None:
         self._memory = memory
         self._notebook = memory.notebook
-        self._catalogue = catalogue
+        self._catalogue: Catalogue = memory.notebook.catalogue
         self._cutoff = cutoff
+        self._min_hosts = min_hosts
         self._rng = rng
 
     def chain(self, harvest: Harvest, themes: tuple[str, ...], seed: SeedQuestion | None) -> Chain | tuple[str, str]:
-        """The best of the chains found: the first that joins two themes, else the first at all."""
+        """The first chain that joins two themes in enough steps, else the longest of those found."""
         roots = self._roots(seed)
         if not roots:
             return "no_facts", f"{self._memory.visits} visits brought no entity with linked facts"
         describer = Describer(self._memory, self._rng, self._preferences(seed))
-        hops = _hops(seed.skeleton) if seed else self._rng.choice((2, 2, 3))
+        hops = _hops(seed.skeleton) if seed else self._rng.choice((2, 3, 3))
         spare: Chain | None = None
         miss = ("no_chain", f"none of {len(roots)} entities could be described in {MIN_STEPS} steps or more")
         for key in roots[:ROOTS_TRIED]:
@@ -115,12 +122,14 @@ class _Session:
             chain = self._sourced(description, harvest, themes, seed)
             if not chain.is_recent(self._cutoff):
                 miss = ("nothing_recent", f"no hop of the chain is stated on or after {self._cutoff}")
-            elif chain.hosts < MIN_HOSTS:
+            elif chain.hosts < self._min_hosts:
                 miss = ("one_host", "all hops of the chain are stated on one host")
-            elif len(chain.themes) > 1:
+            elif self._on_one_page(description):
+                miss = ("one_page", "one page states all hops of the chain")
+            elif len(chain.themes) > 1 and len(chain.steps) >= WANTED_STEPS:
                 return chain
-            else:
-                spare = spare or chain
+            elif spare is None or len(chain.steps) > len(spare.steps):
+                spare = chain
         return spare or miss
 
     def _roots(self, seed: SeedQuestion | None) -> list[str]:
@@ -171,6 +180,11 @@ class _Session:
         for key in dict.fromkeys(step.key for step in description.steps):
             for hit in self._memory.search(f"{self._notebook.names[key]} {RECENT}", top_k=4)[:3]:
                 self._memory.read(hit.url)
+
+    def _on_one_page(self, description: Description) -> bool:
+        """Whether some visited page states every hop: reading that one page would do."""
+        pages = [{s.url for s in self._sources(step.statement)} for step in description.steps]
+        return bool(set.intersection(*pages))
 
     def _sources(self, statement: Statement) -> list[Statement]:
         fact = statement.fact
