@@ -76,7 +76,7 @@ def certify(graph: FactGraph, query: Query) -> Certificate:
     for clue, mask in zip(root.clues, variants.alone, strict=True):
         evaluation.remember(clue, root.type, universe, mask)
     possible = universe[variants.full]
-    sure = possible[evaluation.masks(root, possible)[0]] if len(possible) else possible
+    sure = universe[variants.sure & variants.full]
     necessity = _necessity(evaluation, root, addresses, variants, closing)
     subset: tuple[int, ...] = ()
     exact = len(walked) <= ALL_SUBSETS_UP_TO

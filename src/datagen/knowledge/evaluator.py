@@ -35,10 +35,12 @@ from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Q
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.lists import common_members
 from datagen.knowledge.resolution import ClosedList
-from datagen.knowledge.views import RelationView, ValueTest
+from datagen.knowledge.views import RelationView, Said, ValueTest
 from datagen.records.fact import Literal
 from datagen.records.question import UNBOUNDED
 
+NO_CODE = -1
+"""Stands for an entity that no page mentions."""
 COMPRESS = 64
 """Above this many candidates, a clue is tested only on those that earlier clues left."""
 
@@ -179,7 +181,7 @@ class Evaluation:
             if subjects is None and view.silent:
                 speakers = view.speakers()
                 subjects = speakers[self.masks(clue.child, speakers)[1]]
-        if subjects is None or view.unsettled(subjects).any():
+        if subjects is None or view.unsettled(view.said(subjects)).any():
             return None
         return view.values_of(subjects)
 
@@ -255,24 +257,35 @@ class Evaluation:
         if isinstance(clue, IsA):
             return graph.is_a(ids, clue.type), graph.may_be(ids, clue.type)
         view = graph.view(clue.relation, clue.as_of)
-        if isinstance(clue, Edge):
-            return self._inverse_edge(clue, view, ids) if clue.inverse else self._edge(clue, type_id, view, ids)
-        if isinstance(clue, Match) and isinstance(clue.value, EntityRef):
-            code = graph.find(clue.value.key)
-            if clue.inverse:
-                return self._inverse_match(clue, code, view, ids)
-            sure, possible = self._entity_masks(code, view, ids)
-        else:
-            sure, possible = view.stated_masks(ids, self.value_test(clue))
-        return sure, possible | self.undecided(clue, type_id, view, ids)
+        if not isinstance(clue, Within) and clue.inverse:
+            return self._inverse_masks(clue, view, ids)
+        said = view.said(ids)
+        sure, possible = np.zeros(len(ids), np.bool_), self.undecided(clue, type_id, view, said)
+        if len(said.position):
+            object_sure, object_possible = self.object_masks(clue, said.codes)
+            sure[said.position[object_sure]] = True
+            possible[said.position[object_possible]] = True
+        if len(said.maybe_position):
+            possible[said.maybe_position[self.object_masks(clue, said.maybe_codes)[1]]] = True
+        return sure, possible
 
-    def undecided(self, clue: Clue, type_id: str | None, view: RelationView, ids: Ids) -> Mask:
-        """Unsettled subjects that no complete list leaves out: they could have any object."""
+    def object_masks(self, clue: Match | Within | Edge, codes: Ids) -> tuple[Mask, Mask]:
+        """Whether an object surely is, or could be, what the clue asks for."""
+        if isinstance(clue, Edge):
+            return self.masks(clue.child, codes)
+        if isinstance(clue, Match) and isinstance(clue.value, EntityRef):
+            code = self.graph.find(clue.value.key)
+            same: Mask = codes == (NO_CODE if code is None else code)
+            return same, same
+        return self.value_test(clue)(codes)
+
+    def undecided(self, clue: Clue, type_id: str | None, view: RelationView, said: Said) -> Mask:
+        """Unsettled subjects that no complete list leaves out: they could have any object. A fresh array."""
         if not self.graph.can_apply(view.relation.id, type_id):
-            return np.zeros(len(ids), np.bool_)
-        mask = view.unsettled(ids)
+            return np.zeros(len(said.ids), np.bool_)
+        mask = view.unsettled(said, every_type=self.graph.always_applies(view.relation.id, type_id))
         allowed = self.allowed(clue, type_id)
-        return mask if allowed is None else mask & is_in(ids, allowed)
+        return mask if allowed is None else mask & is_in(said.ids, allowed)
 
     def asked(self, clue: Match | Within) -> Literal:
         """What a clue about a literal asks for, as one."""
@@ -288,37 +301,17 @@ class Evaluation:
         assert isinstance(clue.value, Literal)
         return self.graph.values.test(clue.value)
 
-    def _entity_masks(self, code: int | None, view: RelationView, ids: Ids) -> tuple[Mask, Mask]:
-        if code is None:
-            nobody = np.zeros(len(ids), np.bool_)
-            return nobody, nobody
-        sure = is_in(ids, view.posting(code))
-        return (sure, sure | is_in(ids, view.maybe_posting(code))) if len(view.maybe_subj) else (sure, sure)
-
-    def _edge(self, clue: Edge, type_id: str | None, view: RelationView, ids: Ids) -> tuple[Mask, Mask]:
-        sure = np.zeros(len(ids), np.bool_)
-        possible = self.undecided(clue, type_id, view, ids)
-        position, objects = view.pairs(ids)
-        if len(position):
-            child_sure, child_possible = self.masks(clue.child, objects)
-            sure[position[child_sure]] = True
-            possible[position[child_possible]] = True
-        position, objects = view.maybe_pairs(ids)
-        if len(position):
-            possible[position[self.masks(clue.child, objects)[1]]] = True
-        return sure, possible
-
-    def _inverse_match(self, clue: Match, code: int | None, view: RelationView, ids: Ids) -> tuple[Mask, Mask]:
-        objects = view.pairs(np.array([code], np.int32))[1] if code is not None else NO_IDS
-        sure = is_in(ids, np.sort(objects))
-        universe = self.clue_universe(clue, None)
-        return sure, np.ones(len(ids), np.bool_) if universe is None else is_in(ids, universe)
-
-    def _inverse_edge(self, clue: Edge, view: RelationView, ids: Ids) -> tuple[Mask, Mask]:
-        sure = np.zeros(len(ids), np.bool_)
-        position, subjects = view.inverse_pairs(ids)
-        if len(position):
-            sure[position[self.masks(clue.child, subjects)[0]]] = True
+    def _inverse_masks(self, clue: Match | Edge, view: RelationView, ids: Ids) -> tuple[Mask, Mask]:
+        if isinstance(clue, Edge):
+            sure = np.zeros(len(ids), np.bool_)
+            position, subjects = view.inverse_pairs(ids)
+            if len(position):
+                sure[position[self.masks(clue.child, subjects)[0]]] = True
+        else:
+            assert isinstance(clue.value, EntityRef), "an inverse clue names an entity"
+            code = self.graph.find(clue.value.key)
+            objects = view.pairs(np.array([NO_CODE if code is None else code], np.int32))[1]
+            sure = is_in(ids, np.sort(objects))
         universe = self.clue_universe(clue, None)
         return sure, np.ones(len(ids), np.bool_) if universe is None else is_in(ids, universe)
 

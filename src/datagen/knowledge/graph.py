@@ -76,7 +76,7 @@ class FactGraph:
         self._able = [self.taxonomy.applicable(r) for r in self.relations]
         self._views: dict[tuple[int, int | None], RelationView] = {}
         self._day_views: dict[tuple[int, int | None], RelationView] = {}
-        self._applies: dict[tuple[int, str], bool] = {}
+        self._applies: dict[tuple[str, str | None], tuple[bool, bool]] = {}
         self._ids: dict[str, int | None] = {}
         self._members: dict[str | None, Ids] = {}
         self._maybe_members: dict[str | None, Ids] = {}
@@ -332,13 +332,19 @@ class FactGraph:
 
     def can_apply(self, relation: str, type_id: str | None) -> bool:
         """Whether anything that may be of this type can be a subject of the relation."""
-        if type_id is None:
-            return True
-        index = self.relation_index[relation]
-        known = self._applies.get((index, type_id))
+        return self._application(relation, type_id)[0]
+
+    def always_applies(self, relation: str, type_id: str | None) -> bool:
+        """Whether everything that may be of this type can be a subject of the relation."""
+        return self._application(relation, type_id)[1]
+
+    def _application(self, relation: str, type_id: str | None) -> tuple[bool, bool]:
+        known = self._applies.get((relation, type_id))
         if known is None:
-            compatible = self.taxonomy.compatible[:-1, self.taxonomy.code(type_id)]
-            known = self._applies[index, type_id] = bool((self._able[index][:-1] & compatible).any())
+            able = self._able[self.relation_index[relation]]
+            fits = self.taxonomy.compatible[:, self.taxonomy.code(type_id)]
+            some = type_id is None or bool((able & fits)[:-1].any())
+            known = self._applies[relation, type_id] = (some, bool(able[fits].all()))
         return known
 
     def subject_list(self, relation: str, code: int, type_id: str | None, as_of: str | None) -> ClosedList | None:

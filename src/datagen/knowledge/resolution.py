@@ -251,9 +251,10 @@ class Resolver:
             ends = sure["subj"][rows]
         else:
             anchor = self._values[closed.anchor - self._entities]
-            codes = np.unique(sure["code"][sure["rel"] == closed.relation])
+            low, high = sure["rel"].searchsorted([closed.relation, closed.relation + 1])
+            codes = np.unique(sure["code"][low:high])
             inside = [c for c in codes if c >= self._entities and contains(anchor, self._values[c - self._entities])]
-            rows = np.flatnonzero((sure["rel"] == closed.relation) & np.isin(sure["code"], inside))
+            rows = low + np.flatnonzero(np.isin(sure["code"][low:high], inside))
             ends = sure["subj"][rows]
         stray = ~is_in(ends, closed.members) & (sure["first"][rows] <= closed.day) & (closed.day <= sure["last"][rows])
         if closed.side == "subjects" and closed.type_code >= 0:

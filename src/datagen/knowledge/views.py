@@ -11,7 +11,7 @@ anything:
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +112,17 @@ class Values:
         return found
 
 
+class Said(NamedTuple):
+    """What a view holds about some ids: who is settled, and (position in `ids`, object) of each statement."""
+
+    ids: Ids
+    settled: Mask
+    position: Positions
+    codes: Ids
+    maybe_position: Positions
+    maybe_codes: Ids
+
+
 class RelationView:
     """Rows of one relation that hold on one day. `subj` ascending; a single-valued subject occurs once."""
 
@@ -132,13 +143,27 @@ class RelationView:
 
     @property
     def settled(self) -> Ids:
+        """Subjects, ascending, whose objects are all known."""
         return self.subj if self.relation.single else self._listed
 
-    def unsettled(self, ids: Ids) -> Mask:
+    def said(self, ids: Ids) -> Said:
+        """What is stated about each of `ids`, which may repeat and have any order."""
+        if self.relation.single and len(self.subj):
+            rows = self.subj.searchsorted(ids)
+            settled: Mask = self.subj.take(rows, mode="clip") == ids
+            position = settled.nonzero()[0]
+            codes = self.obj.take(rows[position])
+        else:
+            position, codes = self.pairs(ids)
+            settled = is_in(ids, self._listed)
+        return Said(ids, settled, position, codes, *self.maybe_pairs(ids))
+
+    def unsettled(self, said: Said, *, every_type: bool = False) -> Mask:
+        """Who could have any object. `every_type` says that the caller asks only about types that can be subjects."""
         if self.silent:
-            return is_in(ids, self.contested)
-        able = np.ones(len(ids), np.bool_) if self._able_all else self._able[self._types.take(ids)]
-        return able if self._dayless else able & ~is_in(ids, self.settled)
+            return is_in(said.ids, self.contested)
+        mask = np.ones(len(said.ids), np.bool_) if self._dayless else ~said.settled
+        return mask if every_type or self._able_all else mask & self._able[self._types.take(said.ids)]
 
     @cached_property
     def _by_object(self) -> tuple[Ids, Ids]:
@@ -179,19 +204,6 @@ class RelationView:
         objects, subjects = self._by_object
         position, rows = rows_of(ids, objects)
         return position, subjects[rows]
-
-    def stated_masks(self, ids: Ids, test: ValueTest) -> tuple[Mask, Mask]:
-        """(some sure object surely fulfils `test`, some stated object may) for each of `ids`."""
-        sure, possible = np.zeros((2, len(ids)), np.bool_)
-        position, codes = self.pairs(ids)
-        if len(position):
-            inside, overlapping = test(codes)
-            sure[position[inside]] = True
-            possible[position[overlapping]] = True
-        position, codes = self.maybe_pairs(ids)
-        if len(position):
-            possible[position[test(codes)[1]]] = True
-        return sure, possible
 
     def subjects_from(self, values: Values, low: float, high: float) -> Ids:
         """Superset of the subjects whose sure value lies inside [low, high], cut out of the rows ordered by lower end."""
