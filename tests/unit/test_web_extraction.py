@@ -45,6 +45,13 @@ def test_prose_comes_first_then_one_blank_line_then_rows(mode):
     assert "https://enc.example/t/ostmere" in [link.url for link in page.links]
 
 
+@pytest.mark.parametrize("mode", ["trafilatura", "fast"])
+def test_words_before_a_link_in_a_box_are_kept(mode):
+    page = read(f'<h1>A</h1><div class="note">For the other one, see <a href="/b">B</a>.</div>{PROSE}', mode=mode)
+
+    assert "For the other one, see B." in prose(page).splitlines()
+
+
 def test_a_page_without_rows_has_no_blank_line():
     assert "\n\n" not in read(f"<h1>A</h1>{PROSE}<p>More.</p>").text
 

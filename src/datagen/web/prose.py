@@ -22,6 +22,8 @@ from datagen.web.linked import LinkedText, LinkedTextBuilder
 from datagen.web.sources.raw import clean_url
 
 Mode = Literal["trafilatura", "fast"]
+EXTRACTION_VERSION = 2
+"""Raised by every change of this project's own reading (prose, rows, metadata) that gives other pages."""
 EXTRACTORS: dict[Mode, str] = {"trafilatura": "trafilatura", "fast": "resiliparse"}
 
 # A page whose facts stand in tables keeps little prose, and its one sentence must not be taken for a failed extraction:
@@ -77,7 +79,7 @@ logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 def extractor_version(mode: Mode) -> str:
     """Changes whenever the same bytes may give another text."""
     library = EXTRACTORS[mode]
-    return f"1/{mode}/{library}-{version(library)}/selectolax-{version('selectolax')}"
+    return f"{EXTRACTION_VERSION}/{mode}/{library}-{version(library)}/selectolax-{version('selectolax')}"
 
 
 @cache
@@ -91,9 +93,11 @@ def _config() -> ConfigParser:
 
 def read_prose(tree: LexborHTMLParser, base: str, mode: Mode) -> LinkedText:
     """Blocks of the article, one per line, no blank lines."""
-    html = tree.html or ""
-    found = _read_fast(html, base) if mode == "fast" else _read_trafilatura(html, base)
     main = tree.css_first("main, article, [role=main]")
+    if mode == "fast":
+        found = _read_fast((main.html if main is not None else tree.html) or "", base)
+    else:
+        found = _read_trafilatura(tree.html or "", base)
     if main is not None and _lost_paragraph(main, found.text):
         builder = LinkedTextBuilder()
         _write_nodes(main, base, builder)
@@ -124,9 +128,13 @@ def _inside_boilerplate(node: LexborNode) -> bool:
 
 
 def _read_trafilatura(html: str, url: str) -> LinkedText:
-    from trafilatura import bare_extraction
+    from trafilatura import bare_extraction, load_html
 
-    document: Any = bare_extraction(html, url=url, include_links=True, include_comments=True, config=_config())
+    tree = load_html(html)
+    if tree is None:
+        return LinkedText("")
+    _mark_paragraphs(tree)
+    document: Any = bare_extraction(tree, url=url, include_links=True, include_comments=True, config=_config())
     if document is None:
         return LinkedText("")
     builder = LinkedTextBuilder()
@@ -135,6 +143,21 @@ def _read_trafilatura(html: str, url: str) -> LinkedText:
             _write_tree(body, url, builder)
             builder.separate("\n")
     return builder.build()
+
+
+def _mark_paragraphs(tree: Any) -> None:
+    """Call a `div` that holds words around a link, and no block, the paragraph that it is.
+
+    trafilatura keeps the link of such a box and what follows it, but not the words before it, and so would turn "For
+    the other, see Harlan." into "Harlan."
+    """
+    for box in tree.iter("div"):
+        if (
+            (box.text or "").strip()
+            and box.find("a") is not None
+            and not any(c.tag in _BLOCKS for c in box.iterchildren())
+        ):
+            box.tag = "p"
 
 
 def _write_tree(root: Any, base: str, builder: LinkedTextBuilder) -> None:
