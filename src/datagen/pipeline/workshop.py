@@ -114,6 +114,8 @@ def _bench(
 ) -> Workbench:
     cutoff = config.recipes.duetqa.cutoff or DEFAULT_CUTOFF
     temperaments = (("m1-broad", BROAD), ("m2-deep", DEEP))
+    rule = config.gates.sources.get("duetqa")
+    hosts = 1 if rule is None or rule.relaxed else rule.min_hosts
     return Workbench(
         web=web,
         graph=graph,
@@ -122,7 +124,9 @@ def _bench(
         parser=parser,
         planner=SymbolicPlanner(graph.catalogue),
         browser=SymbolicBrowser(graph),
-        proposers=tuple(SymbolicProposer(name, competence, kind, cutoff=cutoff) for name, kind in temperaments),
+        proposers=tuple(
+            SymbolicProposer(name, competence, kind, cutoff=cutoff, min_hosts=hosts) for name, kind in temperaments
+        ),
         taxonomy=load_taxonomy(shipped_file("themes.toml")),
         seed_questions=load_seed_questions(shipped_file("seed_questions.jsonl")),
     )
