@@ -160,6 +160,14 @@ def test_no_name_is_one_of_the_real_world():
     assert words & world.ontology.words.avoid == set()
 
 
+def test_names_stay_distinct_in_a_large_world():
+    world = World(seed=7, entities=20_000)
+    names = Counter((ref.type, world.name(ref)) for ref in world.entities())
+    planned = sum(world.pairs(type_id) for type_id in world.layout.sizes)
+
+    assert 0 <= sum(count > 1 for count in names.values()) - planned <= 5
+
+
 def test_some_names_carry_diacritics():
     assert any(not WORLD.name(ref).isascii() for ref in WORLD.entities())
 

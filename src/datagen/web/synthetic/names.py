@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"\{(\w+)\}")
 _GIVEN_NAMES = 64
 _LEAST_FOR_PAIR = 8
+_VOWELS = "aeiouyāéīūåøöü"
 _GIVEN_ENDINGS = ("a", "o", "an", "e", "is", "el", "ina", "us", "i", "or")
 _FOLD = str.maketrans({"ø": "o", "ı": "i", "ł": "l", "đ": "d", "æ": "ae", "ß": "ss", "þ": "th", "ð": "d", "œ": "oe"})
 
@@ -160,8 +161,9 @@ class Namer:
             if number == syllables - 1 or len(sounds.codas[coda]) < 2:
                 parts.append(sounds.codas[coda])
         word = "".join(parts)
-        if ending and ending[0] in "aeiouyāéīūåøöü" and word[-1] in "aeiouyāéīūåøöü":
-            word = word.rstrip("aeiouyāéīūåøöü") or word
+        if ending and ending[0] in _VOWELS and word[-1] in _VOWELS:
+            # Two vowels meet: the ending gives way, so that different syllables stay different words.
+            ending = ending.lstrip(_VOWELS) or ending[-1]
         word = _soften(word + ending)
         return word[0].upper() + word[1:]
 
