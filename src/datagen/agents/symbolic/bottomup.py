@@ -24,9 +24,12 @@ from datagen.agents.symbolic.solving import (
     child_type,
     clue_words,
     conclude,
-    is_list_like,
+    dated_first,
+    lists_about,
+    lists_of_all,
     missed,
     named_constants,
+    naming,
     page_of,
     plural,
 )
@@ -38,6 +41,8 @@ from datagen.web.tools import Hit, Web
 
 TESTED = 10
 """Candidates of one vertex whose own pages are visited in one round."""
+UNLIKELY = 20
+"""Candidates per round that are heard although nothing speaks for them yet."""
 RELATED = 4
 """Entities behind one edge of a candidate that are looked at."""
 
@@ -100,8 +105,11 @@ class _Casting:
 
     def _find(self, node: Node) -> list[str]:
         """Candidates that pass, from the first round of gathering that has any."""
-        for round_of_hits in (self._by_joint_words, self._by_single_clues, self._by_class, self._by_children):
-            round_of_hits(node)
+        rounds = [self._by_joint_words, self._by_single_clues, self._by_class, self._by_children]
+        if all(isinstance(c, Edge) for c in node.clues):
+            rounds = [self._by_children, self._by_joint_words, self._by_class]
+        for gather in rounds:
+            gather(node)
             self._reopen()
             passed = self._test_round(node)
             if passed:
@@ -122,16 +130,24 @@ class _Casting:
 
     def _by_single_clues(self, node: Node) -> None:
         for clue in node.clues:
-            if isinstance(clue, Match):
+            if isinstance(clue, Match) and isinstance(clue.value, EntityRef):
+                self._read_about(node, clue.value.name, clue.as_of)
+                if clue.inverse:
+                    self._read(self._memory.search(clue.value.name, top_k=4), 3)
+            elif isinstance(clue, Match):
                 hits = self._memory.search(f"{plural(self._catalogue, node.type)} {self._words_of(clue)}", top_k=6)
                 self._read(hits, 4)
-                if clue.inverse and isinstance(clue.value, EntityRef):
-                    self._read(self._memory.search(clue.value.name, top_k=4), 3)
+
+    def _read_about(self, node: Node, name: str, day: str | None) -> None:
+        """Lists of the class about a name, then other pages that speak of it."""
+        hits = self._memory.search(f"{plural(self._catalogue, node.type)} {name}", top_k=10)
+        lists = lists_about(hits, name, 2)
+        self._read([*lists, *dated_first([h for h in naming(hits, name, 8) if h not in lists], day)], 5)
 
     def _by_class(self, node: Node) -> None:
         if node.type is not None:
-            hits = self._memory.search(f"list of {plural(self._catalogue, node.type)}", top_k=8)
-            self._read([h for h in hits if is_list_like(h)], 3)
+            words = plural(self._catalogue, node.type)
+            self._read(lists_of_all(self._memory.search(f"register list {words}", top_k=8), words, 2), 2)
 
     def _by_children(self, node: Node) -> None:
         """Entities that pages about a likely child name, and pages that come up for the child's name."""
@@ -141,8 +157,15 @@ class _Casting:
             relation = self._catalogue.relations[edge.relation]
             for child in self._find(self._typed(edge))[:RELATED]:
                 page_of(self._memory, child)
-                words = clue_words(relation, self._notebook.names.get(child, ""), inverse=edge.inverse)
-                self._read(self._memory.search(f"{plural(self._catalogue, node.type)} {words}", top_k=6), 4)
+                if not self._parents(child, edge, relation):
+                    name = self._notebook.names.get(child, "")
+                    self._read_about(node, name, edge.as_of)
+
+    def _parents(self, child: str, edge: Edge, relation: Relation) -> list[str]:
+        mine = self._notebook.target_of([child])
+        if edge.inverse:
+            return self._notebook.objects(relation.id, mine, edge.as_of)
+        return self._notebook.holders(relation.id, mine, edge.as_of)
 
     def _typed(self, edge: Edge) -> Node:
         return edge.child if edge.child.type else Node(child_type(self._catalogue, edge), edge.child.clues)
@@ -168,8 +191,10 @@ class _Casting:
         cast = [k for k, t in known if node.type is None or self._catalogue.is_a(t, node.type)]
         ranked = sorted((self._promise(k, node), i, k) for i, k in enumerate(cast) if (k, node) not in self._heard)
         passed = [k for k, n in self._heard if n == node and self._heard[k, n].status is Status.YES]
-        for (contradicted, _), _, key in ranked[: TESTED * 3]:
-            if contradicted:
+        unlikely = 0
+        for (contradicted, confirmed), _, key in ranked[: TESTED * 3]:
+            unlikely += not contradicted and not confirmed
+            if contradicted or (not confirmed and unlikely > UNLIKELY):
                 continue
             if len([k for k, n in self._heard if n == node]) >= TESTED * 4:
                 break
@@ -183,7 +208,12 @@ class _Casting:
 
     def _promise(self, key: str, node: Node) -> tuple[int, int]:
         statuses = [self._notebook.check(key, c)[0] for c in node.clues if not isinstance(c, Edge)]
+        statuses += [Status.YES for c in node.clues if isinstance(c, Edge) and self._leads(key, c)]
         return int(Status.NO in statuses), -statuses.count(Status.YES)
+
+    def _leads(self, key: str, edge: Edge) -> bool:
+        """Whether the notebook already says to whom the edge leads from here."""
+        return bool(self._related(key, edge, self._catalogue.relations[edge.relation]))
 
     def _second_hearing(self, node: Node) -> list[str]:
         """Candidates with something confirmed, nothing contradicted and little open get one search per open clue."""

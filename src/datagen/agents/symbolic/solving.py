@@ -92,6 +92,12 @@ def statement_words(relation: Relation, name: str) -> str:
     return f"{name} {' '.join(list(words)[:5])}"
 
 
+def telling_words(catalogue: Catalogue, name: str) -> str:
+    """The words of a name that no class shares: "Ngeklon" of "Battle of Ngeklon"."""
+    plain = {w for t in catalogue.types.values() for w in fold(t.singular).split()} | STOP_WORDS
+    return " ".join(w for w in name.split() if fold(w) not in plain) or name
+
+
 def naming(hits: Sequence[Hit], name: str, limit: int) -> list[Hit]:
     """Pages that speak of the name by title or snippet, lists about something else left out."""
     wanted = f" {fold(name)} "

@@ -31,6 +31,7 @@ from datagen.agents.symbolic.solving import (
     page_of,
     plural,
     statement_words,
+    telling_words,
     titled,
     type_words,
 )
@@ -198,8 +199,7 @@ class _Climb:
         target = self._notebook.target(constant, relation.subject_types)
         found = self._notebook.objects(relation.id, target, day)
         if not found:
-            hits = self._memory.search(statement_words(relation, constant.name), top_k=10)
-            self._read_all(dated_first(naming(hits, constant.name, 8), day)[:4])
+            self._search_statement(constant.name, relation, day)
             target = self._notebook.target(constant, relation.subject_types)
             found = self._notebook.objects(relation.id, target, day)
         return found, bool(found) and relation.single
@@ -210,11 +210,19 @@ class _Climb:
         target = self._notebook.target_of([key])
         found = self._notebook.objects(relation.id, target, day)
         if not found:
-            name = self._notebook.names.get(key, "")
-            hits = self._memory.search(statement_words(relation, name), top_k=10)
-            self._read_all(dated_first(naming(hits, name, 8), day)[:4])
+            self._search_statement(self._notebook.names.get(key, ""), relation, day)
             found = self._notebook.objects(relation.id, target, day)
         return found
+
+    def _search_statement(self, name: str, relation: Relation, day: str | None) -> None:
+        """Pages that may state a relation of a known subject: in the relation's words, then on pages of its objects."""
+        hits = self._memory.search(statement_words(relation, name), top_k=10)
+        self._read_all(dated_first(naming(hits, name, 8), day)[:4])
+        subjects = [k for k in self._notebook.keys_named(name) if self._notebook.statements(k, relation.id, day)]
+        if not subjects:
+            classes = type_words(self._catalogue, relation.object_types) or relation.label
+            hits = self._memory.search(f"{telling_words(self._catalogue, name)} {classes}", top_k=10)
+            self._read_all(dated_first(naming(hits, name, 8), day)[:5])
 
     def _by_value(self, node: Node, relation: Relation, text: str) -> list[str]:
         """Entities whose pages come up for a value as it is written in the question."""
@@ -228,7 +236,7 @@ class _Climb:
         if node.type is None:
             return []
         words = plural(self._catalogue, node.type)
-        self._read_all(lists_of_all(self._memory.search(f"complete list of all {words}", top_k=8), words, 2))
+        self._read_all(lists_of_all(self._memory.search(f"register list {words}", top_k=8), words, 2))
         everyone = self._notebook.members(node.type) or self._of_type(node.type)
         leaves = [c for c in node.clues if not isinstance(c, Edge)]
         return [k for k in everyone if any(self._status(k, c) is Status.YES for c in leaves)]
