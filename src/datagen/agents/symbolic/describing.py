@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from datagen.agents.symbolic.class_describing import ClassDescriber
+from datagen.agents.symbolic.describing_parts import Claim, Description, Step
 from datagen.agents.symbolic.notebook import Notebook, Statement, Status, is_nameless
 from datagen.agents.symbolic.page_memory import PageMemory
 from datagen.knowledge.catalogue import Relation
@@ -29,48 +30,29 @@ VISITED_RIVALS = 8
 TRIES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One clue with the statement it rests on; `key` is the entity it describes, `other` the entity it leads to."""
-
-    key: str
-    clue: Clue
-    statement: Statement
-    other: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """A vertex, its entity, and every statement in its tree, root first."""
-
-    key: str
-    node: Node
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A clue that holds of the entity, and the rivals that it excludes."""
-
-    clue: Clue
-    statement: Statement
-    excludes: frozenset[str]
-    steps: tuple[Step, ...] = ()
-
-
 class Describer:
     """Builds descriptions from one notebook; may visit members of a list to learn what excludes them."""
 
-    def __init__(self, memory: PageMemory, rng: random.Random, preferences: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        memory: PageMemory,
+        rng: random.Random,
+        preferences: Mapping[str, float] | None = None,
+        complete_types: frozenset[str] = frozenset(),
+    ) -> None:
         self._memory = memory
         self._notebook: Notebook = memory.notebook
         self._catalogue = memory.notebook.catalogue
         self._rng = rng
         self._preferences = preferences or {}
         """Relation ids that a seed question's hints favour, with weights."""
+        self._complete_types = complete_types
+        self._classes = ClassDescriber(memory, rng, self._clues_for, self._preferences)
 
     def describe(self, key: str, hops: int, hidden: frozenset[str]) -> Description | None:
         """A description with at most `hops` edges below it; `hidden` entities are neither named nor described."""
+        if self._notebook.types.get(key) in self._complete_types:
+            return self._classes.describe(key, hops, hidden)
         hidden |= {key}
         pointed = list(self._pointers(key, hidden))
         listed = [c for c in self._lists(key) if c.anchor_key not in hidden]
@@ -171,9 +153,9 @@ class Describer:
             if not is_nameless(rival):
                 self._memory.read(rival)
 
-    def _claims(self, key: str, used: str, rivals: frozenset[str], hidden: frozenset[str]) -> list[_Claim]:
+    def _claims(self, key: str, used: str, rivals: frozenset[str], hidden: frozenset[str]) -> list[Claim]:
         """What is stated of the entity and excludes at least one rival."""
-        found: list[_Claim] = []
+        found: list[Claim] = []
         for relation in self._catalogue.relations.values():
             if relation.id == used or not relation.clue or not relation.single or relation.changes:
                 continue
@@ -183,7 +165,7 @@ class Describer:
             for clue in self._clues_for(statement):
                 excludes = frozenset(k for k in rivals if self._notebook.check(k, clue)[0] is Status.NO)
                 if excludes:
-                    found.append(_Claim(clue, statement, excludes))
+                    found.append(Claim(clue, statement, excludes))
         return found
 
     def _clues_for(self, statement: Statement) -> list[Clue]:
@@ -197,11 +179,11 @@ class Describer:
         wide = [b for b in bands(literal)[1:] if b.high - b.low <= _widest(literal)]
         return [Within(fact.relation, literal.kind, b.low, b.high, literal.unit) for b in wide[-3:]]
 
-    def _cover(self, claims: list[_Claim], rivals: frozenset[str]) -> list[_Claim] | None:
+    def _cover(self, claims: list[Claim], rivals: frozenset[str]) -> list[Claim] | None:
         """Few claims that together exclude every rival, none of them idle; None where they cannot."""
         for _ in range(TRIES):
             order = sorted(claims, key=lambda c: -self._rng.random() * self._weight(c))
-            left, chosen = set(rivals), list[_Claim]()
+            left, chosen = set(rivals), list[Claim]()
             for claim in order:
                 same = any(c.clue.relation == claim.clue.relation for c in chosen)  # type: ignore[union-attr]
                 if left & claim.excludes and not same:
@@ -216,19 +198,19 @@ class Describer:
             return chosen
         return None
 
-    def _weight(self, claim: _Claim) -> float:
+    def _weight(self, claim: Claim) -> float:
         relation = claim.statement.fact.relation
         links = 2.0 if claim.statement.fact.object_key is not None else 1.0
         return links * self._preferences.get(relation, 1.0)
 
-    def _deepen(self, key: str, claim: _Claim, hops: int, hidden: frozenset[str]) -> _Claim:
+    def _deepen(self, key: str, claim: Claim, hops: int, hidden: frozenset[str]) -> Claim:
         """Replace a named entity by its description where hops are left."""
         fact = claim.statement.fact
         clue, steps = claim.clue, tuple[Step, ...]()
         if fact.object_key is not None and not is_nameless(fact.object_key):
             clue, steps = self._to_entity(fact.object_key, fact.relation, None, hops, hidden, inverse=False)
         step = Step(key, clue, claim.statement, fact.object_key)
-        return _Claim(clue, claim.statement, claim.excludes, (step, *steps))
+        return Claim(clue, claim.statement, claim.excludes, (step, *steps))
 
 
 def _widest(literal: Literal) -> float:

@@ -15,12 +15,13 @@ the proposer's belief; the certificate is computed by others.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from datagen.agents.roles import NoProposal, Proposal, SeedQuestion, SkeletonNode
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.describing import Describer, Description, Step
+from datagen.agents.symbolic.describing import Describer
+from datagen.agents.symbolic.describing_parts import Description, Step
 from datagen.agents.symbolic.gathering import Harvest, Temperament, gather
 from datagen.agents.symbolic.notebook import Statement, is_nameless, same_object
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
@@ -70,20 +71,23 @@ class SymbolicProposer:
         *,
         cutoff: str = DEFAULT_CUTOFF,
         min_hosts: int = MIN_HOSTS,
+        complete_types: Iterable[str] = (),
         budget: Budget | None = None,
     ) -> None:
         self.name = name
         self._competence = competence
         self._temperament = temperament
-        self._cutoff = cutoff
-        self._min_hosts = min_hosts
+        self.cutoff = cutoff
+        self.min_hosts = min_hosts
+        self.complete_types = frozenset(complete_types)
+        """Types that the config declares complete: their members are told apart from the whole class."""
         self._budget = budget or Budget(searches=60, visits=250)
 
     def propose(
         self, themes: tuple[str, ...], seed_question: SeedQuestion | None, web: Web, rng: random.Random
     ) -> Proposal | NoProposal:
         memory = PageMemory(web, self._competence, self._budget)
-        session = _Session(memory, self._cutoff, self._min_hosts, rng)
+        session = _Session(memory, self, rng)
         try:
             harvest = gather(memory, themes, self._temperament, rng)
             outcome = session.chain(harvest, themes, seed_question)
@@ -98,12 +102,13 @@ class SymbolicProposer:
 class _Session:
     """One proposal in the making."""
 
-    def __init__(self, memory: PageMemory, cutoff: str, min_hosts: int, rng: random.Random) -> None:
+    def __init__(self, memory: PageMemory, proposer: SymbolicProposer, rng: random.Random) -> None:
         self._memory = memory
         self._notebook = memory.notebook
         self._catalogue: Catalogue = memory.notebook.catalogue
-        self._cutoff = cutoff
-        self._min_hosts = min_hosts
+        self._cutoff = proposer.cutoff
+        self._min_hosts = proposer.min_hosts
+        self._complete_types = proposer.complete_types
         self._rng = rng
 
     def chain(self, harvest: Harvest, themes: tuple[str, ...], seed: SeedQuestion | None) -> Chain | tuple[str, str]:
@@ -111,7 +116,7 @@ class _Session:
         roots = self._roots(seed)
         if not roots:
             return "no_facts", f"{self._memory.visits} visits brought no entity with linked facts"
-        describer = Describer(self._memory, self._rng, self._preferences(seed))
+        describer = Describer(self._memory, self._rng, self._preferences(seed), self._complete_types)
         hops = _hops(seed.skeleton) if seed else self._rng.choice((2, 3, 3))
         spare: Chain | None = None
         miss = ("no_chain", f"none of {len(roots)} entities could be described in {MIN_STEPS} steps or more")
