@@ -42,7 +42,6 @@ from datagen.web.snapshot import Snapshot
 from datagen.web.snapshot_web import SnapshotWeb
 from datagen.web.tools import Web
 
-
 READINGS_KEPT = 32_768
 """Pages kept read in one process. Solvers come back to the same pages for question after question; on 100,000 pages
 this many take about 300 MB, and 4,096 made reading a quarter of all work."""
@@ -120,6 +119,7 @@ def _bench(
     cutoff = config.recipes.duetqa.cutoff or DEFAULT_CUTOFF
     temperaments = (("m1-broad", BROAD), ("m2-deep", DEEP))
     rule = config.gates.sources.get("duetqa")
+    complete = config.knowledge.closed_types
     hosts = 1 if rule is None or rule.relaxed else rule.min_hosts
     return Workbench(
         web=web,
@@ -130,7 +130,8 @@ def _bench(
         planner=SymbolicPlanner(graph.catalogue),
         browser=SymbolicBrowser(graph),
         proposers=tuple(
-            SymbolicProposer(name, competence, kind, cutoff=cutoff, min_hosts=hosts) for name, kind in temperaments
+            SymbolicProposer(name, competence, kind, cutoff=cutoff, min_hosts=hosts, complete_types=complete)
+            for name, kind in temperaments
         ),
         taxonomy=load_taxonomy(shipped_file("themes.toml")),
         seed_questions=load_seed_questions(shipped_file("seed_questions.jsonl")),
