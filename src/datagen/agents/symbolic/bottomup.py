@@ -25,6 +25,7 @@ from datagen.agents.symbolic.solving import (
     clue_words,
     conclude,
     dated_first,
+    is_list_like,
     lists_about,
     lists_of_all,
     missed,
@@ -32,6 +33,7 @@ from datagen.agents.symbolic.solving import (
     naming,
     page_of,
     plural,
+    statement_words,
 )
 from datagen.errors import ParseError
 from datagen.knowledge.catalogue import Relation
@@ -91,6 +93,7 @@ class _Casting:
         self._notebook = memory.notebook
         self._catalogue = memory.notebook.catalogue
         self._heard: dict[tuple[str, Node], _Score] = {}
+        self._found: dict[Node, list[str]] = {}
         self._evidence: dict[str, None] = {}
 
     def solve(self, root: Node) -> Found:
@@ -104,7 +107,13 @@ class _Casting:
         return Found(tuple(passed), tuple(self._evidence), failure)
 
     def _find(self, node: Node) -> list[str]:
-        """Candidates that pass, from the first round of gathering that has any."""
+        """Candidates that pass, from the first round of gathering that has any; looked for once per vertex."""
+        if node not in self._found:
+            self._found[node] = []
+            self._found[node] = self._search_for(node)
+        return self._found[node]
+
+    def _search_for(self, node: Node) -> list[str]:
         rounds = [self._by_joint_words, self._by_single_clues, self._by_class, self._by_children]
         if all(isinstance(c, Edge) for c in node.clues):
             rounds = [self._by_children, self._by_joint_words, self._by_class]
@@ -125,8 +134,9 @@ class _Casting:
     def _by_joint_words(self, node: Node) -> None:
         words = " ".join(self._words_of(c) for c in node.clues if not isinstance(c, Edge))
         deeper = " ".join(name for c in node.clues if isinstance(c, Edge) for name in named_constants(c.child))
-        hits = self._memory.search(f"{plural(self._catalogue, node.type)} {words} {deeper}", top_k=8)
-        self._read(hits, 6)
+        hits = self._memory.search(f"{plural(self._catalogue, node.type)} {words} {deeper}", top_k=10)
+        about = [h for name in named_constants(node) for h in lists_about(hits, name, 2)]
+        self._read([h for h in hits if h in about or not is_list_like(h)], 6)
 
     def _by_single_clues(self, node: Node) -> None:
         for clue in node.clues:
@@ -200,7 +210,7 @@ class _Casting:
                 break
             if self._hear(key, node, last=False).status is Status.YES:
                 passed.append(key)
-                if len(passed) > 1:
+                if len(passed) == RELATED:
                     break
         if not passed:
             passed = self._second_hearing(node)
@@ -237,19 +247,24 @@ class _Casting:
     def _clue_status(self, key: str, clue: Clue, *, last: bool) -> Status:
         status = self._once(key, clue, last=last)
         if status is Status.UNKNOWN and last and not isinstance(clue, IsA):
-            name = self._notebook.names.get(key, "")
-            self._read(self._memory.search(f"{name} {self._words_of_any(clue)}", top_k=5), 3)
+            self._look_for(key, clue)
             status = self._once(key, clue, last=last)
         return status
 
-    def _words_of_any(self, clue: Clue) -> str:
-        return self._words_of(clue) if isinstance(clue, Match | Within) else self._edge_words(clue)
-
-    def _edge_words(self, clue: Clue) -> str:
-        if not isinstance(clue, Edge):
-            return ""
+    def _look_for(self, key: str, clue: Match | Within | Edge) -> None:
+        """One search for what a candidate's own page leaves open; for an edge also from the child's end."""
+        name = self._notebook.names.get(key, "")
         relation = self._catalogue.relations[clue.relation]
-        return f"{relation.label} {plural(self._catalogue, self._typed(clue).type)}"
+        value = clue.value.name if isinstance(clue, Match) and isinstance(clue.value, EntityRef) else ""
+        hits = self._memory.search(f"{statement_words(relation, name)} {value}", top_k=10)
+        self._read(dated_first(naming(hits, name, 8), clue.as_of), 4)
+        if not isinstance(clue, Edge):
+            return
+        own_type = self._notebook.types.get(key)
+        for child in self._find(self._typed(clue))[:2]:
+            page_of(self._memory, child)
+            if own_type is not None and key not in self._parents(child, clue, relation):
+                self._read_about(Node(own_type, ()), self._notebook.names.get(child, ""), clue.as_of)
 
     def _once(self, key: str, clue: Clue, *, last: bool) -> Status:
         if isinstance(clue, Edge):
