@@ -167,9 +167,16 @@ class _Casting:
             relation = self._catalogue.relations[edge.relation]
             for child in self._find(self._typed(edge))[:RELATED]:
                 page_of(self._memory, child)
-                if not self._parents(child, edge, relation):
+                if not self._parents_known(child, edge, relation, node.type):
                     name = self._notebook.names.get(child, "")
                     self._read_about(node, name, edge.as_of)
+
+    def _parents_known(self, child: str, edge: Edge, relation: Relation, type_id: str | None) -> bool:
+        """Whether nothing more is to be learnt about who stands at the other end of a child's edge."""
+        if edge.inverse:
+            return bool(self._parents(child, edge, relation))
+        target = self._notebook.target_of([child])
+        return self._notebook.complete_list(relation.id, target, type_id, edge.as_of) is not None
 
     def _parents(self, child: str, edge: Edge, relation: Relation) -> list[str]:
         mine = self._notebook.target_of([child])
