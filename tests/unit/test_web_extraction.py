@@ -111,6 +111,25 @@ def test_headed_paragraphs_become_sectioned_rows_and_sentences_stay_prose():
     assert "Coastline" not in prose(page)
 
 
+def test_a_wiki_page_is_read_like_any_other():
+    page = read(
+        "<h1>Harlan</h1><table class='infobox'><tr><th colspan=2>Harlan</th></tr><tr><td colspan=2>Town</td></tr>"
+        "<tr><td colspan=2><img src=x> Harlan from the east</td></tr><tr><th>Population</th><td>512<sup class=reference>"
+        "[1]</sup></td></tr><tr><th colspan=2>Area</th></tr><tr><th>\u2022 Total</th><td>5 km2</td></tr></table>"
+        f"{PROSE}<div class='mw-heading'><h2>Twin towns</h2><span>[edit]</span></div><ul><li>Vale</li><li>Horn</li></ul>"
+        "<div class='mw-heading'><h2>History</h2><span>[edit]</span></div><p>The town was founded in 1200.</p>"
+    )
+
+    assert rows(page) == ["Population: 512", "Area - Total: 5 km2", "Twin towns: Vale; Horn"]
+    assert page.entity_type == "Town"
+    assert prose(page).endswith("The town was founded in 1200.")
+    assert "Twin towns" not in prose(page)
+
+
+def test_a_page_inside_one_form_is_read():
+    assert rows(read(f"<form><h1>A</h1><dl><dt>Born</dt><dd>1970</dd></dl>{PROSE}</form>")) == ["Born: 1970"]
+
+
 def test_definition_lists_and_headed_lists_become_rows():
     page = read(
         f"<h1>Ada</h1>{PROSE}<dl><dt>Born</dt><dd>1970</dd><dt>Clubs:</dt><dd><a href='/a'>A</a></dd><dd>B</dd></dl>"

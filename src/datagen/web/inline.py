@@ -9,7 +9,7 @@ from selectolax.lexbor import LexborNode
 from datagen.web.linked import LinkedText, LinkedTextBuilder
 from datagen.web.sources.raw import clean_url
 
-BOILERPLATE = frozenset({"nav", "footer", "form", "button", "template", "noscript", "script", "style", "select"})
+BOILERPLATE = frozenset({"nav", "footer", "button", "template", "noscript", "script", "style", "select"})
 _BREAKS = frozenset({"br", "li", "p", "div", "tr"})
 # Neither a closing bracket nor an initial ends a sentence here: "19.62 births (2025 est.)" and "the size of Washington,
 # D.C." are values.

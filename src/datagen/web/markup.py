@@ -123,7 +123,7 @@ def _read_node(
         found.items += sum(isinstance(line, Record) for line in lines)
         heading = heading_before(node)
         if heading is not None and any(isinstance(line, Row) for line in lines):
-            return lines, [heading, node]  # the heading is the row's label
+            return lines, [_block_of(heading), node]  # the heading is the row's label
     return (lines, [node]) if lines else ([], [])
 
 
@@ -166,11 +166,28 @@ def _read_section(heading: LexborNode, base: str) -> tuple[list[Line], list[Lexb
         if row:
             lines.append(row)
             used.append(paragraph)
-    return lines, [heading, *used] if len(used) == len(paragraphs) else used
+    return lines, [_block_of(heading), *used] if len(used) == len(paragraphs) else used
+
+
+def _block_of(heading: LexborNode) -> LexborNode:
+    """The heading, or the box that holds nothing else: `<div class="mw-heading"><h2>History</h2>[edit]</div>`."""
+    parent = heading.parent
+    if parent is None or parent.tag != "div":
+        return heading
+    named = "heading" in (parent.attributes.get("class") or "")
+    return parent if named or plain(parent) == plain(heading) else heading
+
+
+def _heading_of(node: LexborNode | None) -> LexborNode | None:
+    """The heading that a node is or boxes."""
+    if node is None or node.tag in _HEADINGS:
+        return node
+    inner = node.css_first("h2, h3, h4, h5, h6") if node.tag == "div" else None
+    return inner if inner is not None and _block_of(inner).mem_id == node.mem_id else None
 
 
 def _paragraphs_after(heading: LexborNode) -> Iterator[LexborNode]:
-    sibling = heading.next
+    sibling = _block_of(heading).next
     while sibling is not None:
         if sibling.is_element_node:
             if sibling.tag != "p":
@@ -228,14 +245,19 @@ def _value_row(section: str, paragraph: LexborNode, base: str) -> Row | None:
 def _drop_empty_headings(headings: list[LexborNode]) -> None:
     """A heading with nothing left below it, before the next heading of its rank, would be a line that says nothing."""
     for heading in reversed(headings):
-        following = heading.next
+        block = _block_of(heading)
+        following = block.next
         while following is not None and _is_blank(following):
             blank, following = following, following.next
             blank.decompose()  # what was taken out leaves line breaks behind, which would be walked for every heading
         rank = _HEADINGS[heading.tag or ""]
-        nothing = following is None and heading.parent is not None and heading.parent.tag in _CONTAINERS
-        if nothing or (following is not None and _HEADINGS.get(following.tag or "", 9) <= rank):
-            heading.decompose()
+        next_heading = _heading_of(following)
+        if next_heading is not None:
+            empty = _HEADINGS[next_heading.tag or ""] <= rank
+        else:
+            empty = following is None and block.parent is not None and block.parent.tag in _CONTAINERS
+        if empty:
+            block.decompose()
 
 
 def _is_blank(node: LexborNode) -> bool:
@@ -289,10 +311,11 @@ def _read_item(text: LinkedText) -> Record:
 
 
 def heading_before(node: LexborNode) -> LexborNode | None:
+    """The heading directly above a node."""
     sibling = node.prev
     while sibling is not None and not sibling.is_element_node:
         sibling = sibling.prev
-    return sibling if sibling is not None and sibling.tag in _HEADINGS else None
+    return _heading_of(sibling)
 
 
 def _keep_as_paragraph(node: LexborNode, text: str) -> None:

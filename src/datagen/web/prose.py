@@ -31,6 +31,7 @@ EXTRACTORS: dict[Mode, str] = {"trafilatura": "trafilatura", "fast": "resilipars
 _MIN_EXTRACTED_SIZE = "1"
 _SHORT_PAGE_CHARS = 5_000
 _COMPARED_CHARS = 60
+_MAX_DEPTH = 1_500
 _BLOCKS = frozenset(
     [
         "p",
@@ -95,7 +96,7 @@ def read_prose(tree: LexborHTMLParser, base: str, mode: Mode) -> LinkedText:
     """Blocks of the article, one per line, no blank lines."""
     main = tree.css_first("main, article, [role=main]")
     if mode == "fast":
-        found = _read_fast((main.html if main is not None else tree.html) or "", base)
+        found = _read_fast(main if main is not None else tree.root, base)
     else:
         found = _read_trafilatura(tree.html or "", base)
     if main is not None and _lost_paragraph(main, found.text):
@@ -192,13 +193,17 @@ def _close(tag: str, builder: LinkedTextBuilder) -> None:
         builder.separate("\n")
 
 
-def _read_fast(html: str, url: str) -> LinkedText:
+def _read_fast(root_node: LexborNode | None, url: str) -> LinkedText:
     from resiliparse.extract.html2text import extract_plain_text
 
+    html = root_node.html if root_node is not None else None
+    if root_node is None or not html:
+        return LinkedText("")
     reduced = extract_plain_text(
         html,
         preserve_formatting="minimal_html",
-        main_content=True,
+        # Its search for the main content takes time with the square of the depth: 20 s at 20,000 levels.
+        main_content=html.count("<") <= _MAX_DEPTH or not _nests_deeper(root_node, _MAX_DEPTH),
         links=True,
         list_bullets=False,
         alt_texts=False,
@@ -209,6 +214,15 @@ def _read_fast(html: str, url: str) -> LinkedText:
     if root is not None:
         _write_nodes(root, url, builder)
     return builder.build()
+
+
+def _nests_deeper(root: LexborNode, limit: int) -> bool:
+    level = [root]
+    for _ in range(limit):
+        level = [child for node in level for child in node.iter()]
+        if not level:
+            return False
+    return True
 
 
 def _write_nodes(root: LexborNode, base: str, builder: LinkedTextBuilder) -> None:

@@ -50,7 +50,7 @@ def read_table(node: LexborNode, base: str) -> Table | None:
     caption_node = node.css_first("caption")
     caption = plain(caption_node) if caption_node is not None else ""
     if _is_key_value(grid):
-        captions = [text for text in (caption, *_single_texts(grid)) if text and not reads_as_prose(text)]
+        captions = [text for text in (caption, *_leading_texts(grid)) if text and not reads_as_prose(text)]
         table = Table(list(_key_value_lines(grid, base)), captions, caption if reads_as_prose(caption) else "")
     elif _has_header(grid):
         table = Table(list(_record_lines(grid, base)), [], caption)
@@ -63,9 +63,12 @@ def _cells(row: LexborNode) -> list[_Cell]:
     return [_Cell(cell, cell.tag == "th") for cell in row.iter() if cell.tag in {"th", "td"}]
 
 
-def _single_texts(grid: list[list[_Cell]]) -> Iterator[str]:
+def _leading_texts(grid: list[list[_Cell]]) -> Iterator[str]:
+    """What stands above the first pair: the subject's name, its kind. Pictures say neither."""
     for cells in grid:
-        if len(cells) == 1:
+        if len(cells) != 1:
+            return
+        if cells[0].node.css_first("img") is None:
             yield plain(cells[0].node)
 
 
@@ -117,7 +120,7 @@ def _record_lines(grid: list[list[_Cell]], base: str) -> Iterator[Line]:
     labels: list[str] = []
     for cell in grid[0]:
         labels += [clean_label(plain(cell.node))] * _span(cell.node, "colspan")
-    rows = list(_expand(grid[1:], base))
+    rows = list(_expand([cells for cells in grid[1:] if not all(cell.head for cell in cells)], base))
     subject = _subject_column(labels, rows)
     for values in rows:
         if subject >= len(values) or not values[subject]:
