@@ -11,6 +11,7 @@ are cut up stands in the catalogue's properties, so that a saved catalogue reads
     list:ID      separator of the items           cut:ID    expression removed from the end of the value
     none_if:ID   label of a number: where it is zero, the subject has no objects
     alias:LABEL  its values are other names of the page's subject
+    called:NAME  the name under which the corpus has a page about what some rows call NAME
     unit:ID      unit as the pages write it, where the words of the relation say part of it ("% of GDP")
 """
 
@@ -91,11 +92,15 @@ def cut_value(text: str, span: Span, rule: ValueRule) -> Span:
 
 
 def names_in(text: str) -> Iterator[str]:
-    """The names that the value of an alias label holds: `US or USA` is two."""
+    """The names that the value of an alias label holds: `US or USA` is two, `Harlan, Harlan Valley` three."""
     bare, _, _ = strip_remarks(text, (0, len(text)))
     for name in re.split(r"; | or |, or ", text[bare[0] : bare[1]]):
-        if is_clean_text(name) and name[:1].isupper():
-            yield name
+        parts = name.split(", ")
+        # "Harlan, Harlan Valley" names one thing twice; "Kingdom of Harlan, Voss and Merrow" is one name.
+        twice = len(parts) == 2 and (parts[0] in parts[1] or parts[1] in parts[0])
+        for part in (name, *parts) if twice else (name,):
+            if is_clean_text(part) and part[:1].isupper():
+                yield part
 
 
 def linked_items(text: str, span: Span, separator: str) -> Iterator[Span]:

@@ -69,6 +69,8 @@ class EntityResolver:
         self._by_loose_name: dict[str, set[str]] | None = None
         self._type_of: dict[str, str | None] = {}
         self._links: dict[tuple[str, tuple[str, ...]], str | None] = {}
+        self._nameless: set[str] = set()
+        """Keys without a page that a kept fact or closure uses."""
         self._links_by_page: list[frozenset[str]] = []
         self._linked: bool | None = None
         self.dropped: Counter[str] = Counter()
@@ -213,7 +215,8 @@ class EntityResolver:
             self._by_loose_name = {}
             for name, keys in self._freeze().items():
                 self._by_loose_name.setdefault(loosen_name(name), set()).update(keys)
-        wanted = loosen_name(split_name_key(key)[1])
+        name = split_name_key(key)[1]
+        wanted = loosen_name(self._catalogue.properties.get(f"called:{name}", name))
         found = [k for k in self._by_loose_name.get(wanted, ()) if self._may_be(k, types)]
         return found[0] if len(found) == 1 else None
 
@@ -275,6 +278,8 @@ class EntityResolver:
             raise _Unresolved(f"{role}_ambiguous")
         if types and not self._may_be(final, types):
             raise _Unresolved(f"{role}_type")
+        if final.startswith(ENTITY_PREFIX):
+            self._nameless.add(final)
         return final
 
     def entities(self) -> Iterator[Entity]:
@@ -290,8 +295,7 @@ class EntityResolver:
             ranked = sorted(gathered[key].items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
             names = list(dict.fromkeys(name for (_, name), _ in ranked)) or [key]
             yield Entity(key, names[0], self.type_of(key), tuple(sorted(names[1:])))
-        made = {final for (_, _), final in self._links.items() if final and final.startswith(ENTITY_PREFIX)}
-        for key in sorted(made):
+        for key in sorted(self._nameless):
             type_id, name = split_name_key(key)
             yield Entity(key, name, type_id)
 

@@ -99,6 +99,7 @@ def induce_catalogue(
     types = [_entity_type(word, table) for word in sorted(survey.counts)]
     relations: list[Relation] = []
     properties = {f"alias:{label}": "name" for _, label in sorted(survey.values) if table.is_alias(label)}
+    properties |= {f"called:{name}": other for name, other in sorted(table.called.items())}
     for label in _without_old_years(_pages_by_label(survey)):
         entry = table.find(label)
         if table.is_alias(label) or (entry is not None and entry.skip):

@@ -58,6 +58,8 @@ class LabelTable:
     entries: tuple[tuple[re.Pattern[str], dict[str, Any]], ...] = ()
     types: dict[str, tuple[str, str]] = field(default_factory=dict)
     aliases: tuple[re.Pattern[str], ...] = ()
+    called: dict[str, str] = field(default_factory=dict)
+    """Names in use for what the corpus has under another name."""
 
     def is_alias(self, label: str) -> bool:
         """Whether values under this label are names of the page's subject."""
@@ -98,7 +100,8 @@ def load_labels(path: Path | None = None) -> LabelTable:
         entries.append((re.compile(row["pattern"], re.IGNORECASE), fields))
     types = {row["id"]: (row["singular"], row["plural"]) for row in raw.get("type", [])}
     aliases = tuple(re.compile(row["pattern"], re.IGNORECASE) for row in raw.get("alias", []))
-    return LabelTable(tuple(entries), types, aliases)
+    called = {row["name"]: row["is"] for row in raw.get("called", [])}
+    return LabelTable(tuple(entries), types, aliases, called)
 
 
 def lower_first(text: str) -> str:
