@@ -102,8 +102,10 @@ class RandomWorld:
         named = [f"entity:{rng.choice(types)}/{rng.choice('ABCF')}" for _ in range(rng.randint(0, 3))]
         self.keys = sorted({*keys, *named})
         self.days = rng.sample(DAYS, rng.randint(1, 3))
+        # Few relations let statements, lists and questions meet; all of them let everything occur together.
+        self.relations = rng.sample(RELATIONS, rng.randint(1, 4)) if rng.random() < 0.7 else list(RELATIONS)
         self.facts = [self._fact() for _ in range(rng.randint(2, 30))]
-        self.closures = [self._closure() for _ in range(rng.randint(0, 6))]
+        self.closures = [self._closure() for _ in range(rng.randint(0, 9))]
         self.closed_types = tuple(rng.sample(types, 1)) if rng.random() < 0.25 else ()
         self.silent = tuple(rng.sample([r.id for r in RELATIONS], 2)) if rng.random() < 0.25 else ()
 
@@ -131,7 +133,7 @@ class RandomWorld:
 
     def _fact(self) -> Fact:
         rng = self.rng
-        relation = rng.choice(RELATIONS)
+        relation = rng.choice(self.relations)
         first, last = (None, None)
         if relation.changes:
             first, last = rng.choice((None, *self.days)), rng.choice((None, *self.days))
@@ -141,17 +143,21 @@ class RandomWorld:
         """Mostly what the trusted facts say, so that most lists survive."""
         rng = self.rng
         side = rng.choice(("subjects", "subjects", "objects", "members"))
-        some = set(rng.sample(self.keys, rng.randint(0, min(3, len(self.keys)))))
-        type_id = rng.choice((None, None, *(t.id for t in TYPES)))
+        some = set(rng.sample(self.keys, rng.choice((0, 0, 1, min(3, len(self.keys))))))
+        type_id = rng.choice((None, None, None, *(t.id for t in TYPES)))
         source, day = self._source(), rng.choice((None, *self.days))
         if side == "members":
             kind = rng.choice(TYPES).id
             known = {e.key for e in self.entities if e.type is not None and CATALOGUE.is_a(e.type, kind)}
             known |= {k for k in self.keys if k.startswith("entity:") and CATALOGUE.is_a(k[7:].partition("/")[0], kind)}
             return Closure("members", "", None, None, kind, tuple(sorted(known | some)), source, day)
-        relation = rng.choice([r for r in RELATIONS if side == "subjects" or r.object_kind == "entity"])
+        relation = rng.choice(
+            [r for r in self.relations if side == "subjects" or r.object_kind == "entity"] or RELATIONS[:2]
+        )
         anchor = self.value(relation) if side == "subjects" else rng.choice(self.keys)
         same = [f for f in self.facts if f.relation == relation.id]
+        if rng.random() < 0.2:
+            same = []
         if side == "objects":
             members = {f.object_key for f in same if f.subject == anchor and f.object_key}
             return Closure("objects", relation.id, anchor, None, type_id, tuple(sorted(members | some)), source, day)
@@ -178,7 +184,17 @@ class RandomWorld:
         rng = self.rng
         if rng.random() < 0.08:
             return IsA(rng.choice(TYPES).id)
-        relation = rng.choice([*RELATIONS, *(CATALOGUE.relations[f.relation] for f in self.facts)])
+        listed = [c for c in self.closures if c.side == "subjects" and self.fits(c)]
+        if listed and rng.random() < 0.35:
+            return self.listed_clue(rng.choice(listed), depth)
+        relation = rng.choice(
+            [
+                *self.relations,
+                *self.relations,
+                rng.choice(RELATIONS),
+                *(CATALOGUE.relations[f.relation] for f in self.facts),
+            ]
+        )
         day = rng.choice((*self.days, *self.days, None)) if relation.changes else None
         if relation.object_kind == "entity":
             inverse = rng.random() < 0.35
@@ -197,6 +213,24 @@ class RandomWorld:
             literal.unit,
             day,
         )
+
+    @staticmethod
+    def fits(closure: Closure) -> bool:
+        """Whether the list's anchor is of the kind of its relation's objects."""
+        return (CATALOGUE.relations[closure.relation].object_kind == "entity") == (closure.anchor_key is not None)
+
+    def listed_clue(self, closure: Closure, depth: int) -> Clue:
+        """A clue that a complete list speaks of: its constant, or a child that may be it."""
+        day = closure.as_of if closure.relation and CATALOGUE.relations[closure.relation].changes else None
+        if closure.anchor_key is None:
+            assert closure.anchor_literal is not None
+            return Match(closure.relation, closure.anchor_literal, as_of=day)
+        others = [c for c in self.closures if c.side == "subjects" and closure.anchor_key in c.members and self.fits(c)]
+        if depth > 1 and others and self.rng.random() < 0.5:
+            return Edge(
+                closure.relation, Node(None, (self.listed_clue(self.rng.choice(others), depth - 1),)), as_of=day
+            )
+        return Match(closure.relation, EntityRef(closure.anchor_key, closure.anchor_key), as_of=day)
 
     def node(self, depth: int = 3) -> Node:
         kind = self.rng.choice((*(t.id for t in TYPES), None))

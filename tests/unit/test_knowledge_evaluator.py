@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from tests.unit.knowledge_worlds import CATALOGUE, all_of, entities, evidence, fact, match, objects_list, subjects_list
 
 from datagen.knowledge.catalogue import EntityType, make_catalogue
@@ -290,6 +291,27 @@ def test_silence_closes_an_inverse_edge_over_open_subjects():
         [],
         False,
     )
+
+
+# --- formulas without meaning ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        Node("dragon", ()),
+        Node("person", (IsA("dragon"),)),
+        Node("person", (match("eats", "ayr"),)),
+        Node("person", (match("born_in", text_literal("Ayr")),)),
+        Node("person", (match("height", "ayr"),)),
+        Node("person", (Edge("height", Node("place", ())),)),
+        Node("place", (match("height", number_literal(3), inverse=True),)),
+        Node("person", (Edge("born_in", Node("dragon", ())),)),
+    ],
+)
+def test_a_formula_that_the_catalogue_gives_no_meaning_is_refused(node):
+    with pytest.raises(ValueError, match=r"catalogue|objects of"):
+        evaluate(build(), node)
 
 
 # --- tools for growers -----------------------------------------------------------------------------------------------

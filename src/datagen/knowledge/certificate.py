@@ -57,7 +57,7 @@ Addresses = tuple[ClueAddress, ...]
 
 def certify(graph: FactGraph, query: Query) -> Certificate:
     """Prove or refute that a query has one answer. Never guesses: an open query says UNBOUNDED."""
-    evaluation = Evaluation(graph)
+    evaluation = Evaluation(graph, query.root)
     root = query.root
     walked = tuple(walk_clues(root))
     addresses = tuple(address for address, _ in walked)

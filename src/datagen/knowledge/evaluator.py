@@ -36,6 +36,7 @@ from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.lists import common_members
 from datagen.knowledge.resolution import ClosedList
 from datagen.knowledge.views import RelationView, Said, ValueTest
+from datagen.knowledge.wellformed import check_formula
 from datagen.records.fact import Literal
 from datagen.records.question import UNBOUNDED
 
@@ -72,7 +73,10 @@ class Candidates:
 class Evaluation:
     """Evaluates formulas against one graph; remembers closed vertices while it lives (one query and its variants)."""
 
-    def __init__(self, graph: FactGraph) -> None:
+    def __init__(self, graph: FactGraph, *nodes: Node) -> None:
+        """Raises ValueError for a vertex that the catalogue gives no meaning: see `check_formula`."""
+        for node in nodes:
+            check_formula(graph.catalogue, node)
         self.graph = graph
         self._closed: dict[int, tuple[Node, Ids | None]] = {}
         self._universes: dict[tuple[int, str | None], tuple[Clue, Ids | None]] = {}
@@ -356,7 +360,7 @@ class Evaluation:
 
 def evaluate(graph: FactGraph, node: Node) -> Candidates:
     """Who matches a vertex. Costs the length of the shortest closed posting; `possible` of an open vertex is lazy."""
-    evaluation = Evaluation(graph)
+    evaluation = Evaluation(graph, node)
     closed = evaluation.closed(node)
     return Candidates(evaluation, node, closed is None, closed)
 
@@ -368,19 +372,19 @@ def clue_candidates(graph: FactGraph, type_id: str | None, clue: Clue) -> Candid
 
 def is_unique(graph: FactGraph, query: Query) -> bool:
     """Whether exactly one entity surely matches and no other could: the fast test for growers."""
-    evaluation = Evaluation(graph)
+    evaluation = Evaluation(graph, query.root)
     closed = evaluation.closed(query.root)
     return closed is not None and len(closed) == 1 and bool(evaluation.masks(query.root, closed)[0].all())
 
 
 def clue_sizes(graph: FactGraph, type_id: str | None, clues: tuple[Clue, ...]) -> tuple[int, ...]:
     """For each clue how many entities of the type are *known* to match it: how much it narrows a search."""
-    evaluation = Evaluation(graph)
+    evaluation = Evaluation(graph, Node(type_id, clues))
     return tuple(len(evaluation.sure(Node(type_id, (clue,)))) for clue in clues)
 
 
 def contains(graph: FactGraph, type_id: str | None, wide: Clue, narrow: Clue) -> bool:
     """Whether everyone of the type who is known to match `narrow` is known to match `wide`: S(narrow) ⊆ S(wide)."""
-    evaluation = Evaluation(graph)
+    evaluation = Evaluation(graph, Node(type_id, (wide, narrow)))
     matches = evaluation.sure(Node(type_id, (narrow,)))
     return bool(evaluation.masks(Node(type_id, (wide,)), matches)[0].all())
