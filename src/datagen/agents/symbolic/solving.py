@@ -98,11 +98,11 @@ def telling_words(catalogue: Catalogue, name: str) -> str:
     return " ".join(w for w in name.split() if fold(w) not in plain) or name
 
 
-def naming(hits: Sequence[Hit], name: str, limit: int) -> list[Hit]:
-    """Pages that speak of the name by title or snippet, lists about something else left out."""
+def naming(hits: Sequence[Hit], name: str, limit: int, *, lists: bool = False) -> list[Hit]:
+    """Pages that speak of the name by title or snippet; of lists only those about it, unless `lists`."""
     wanted = f" {fold(name)} "
     told = [h for h in hits if wanted in f" {fold(h.title)} " or wanted in f" {fold(h.snippet)} "]
-    return [h for h in told if not is_list_like(h) or wanted in f" {fold(h.title)} "][:limit]
+    return [h for h in told if lists or not is_list_like(h) or wanted in f" {fold(h.title)} "][:limit]
 
 
 def is_list_like(hit: Hit) -> bool:

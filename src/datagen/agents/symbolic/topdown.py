@@ -17,6 +17,7 @@ from __future__ import annotations
 from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.notebook import Status, Target
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
+from datagen.agents.symbolic.scanning import scan_class
 from datagen.agents.symbolic.solving import (
     Failure,
     Found,
@@ -222,7 +223,7 @@ class _Climb:
         if not subjects:
             classes = type_words(self._catalogue, relation.object_types) or relation.label
             hits = self._memory.search(f"{telling_words(self._catalogue, name)} {classes}", top_k=10)
-            self._read_all(dated_first(naming(hits, name, 8), day)[:5])
+            self._read_all(dated_first(naming(hits, name, 8, lists=True), day)[:5])
 
     def _by_value(self, node: Node, relation: Relation, text: str) -> list[str]:
         """Entities whose pages come up for a value as it is written in the question."""
@@ -239,7 +240,8 @@ class _Climb:
         self._read_all(lists_of_all(self._memory.search(f"register list {words}", top_k=8), words, 2))
         everyone = self._notebook.members(node.type) or self._of_type(node.type)
         leaves = [c for c in node.clues if not isinstance(c, Edge)]
-        return [k for k in everyone if any(self._status(k, c) is Status.YES for c in leaves)]
+        told = [k for k in everyone if any(self._status(k, c) is Status.YES for c in leaves)]
+        return told or scan_class(self._memory, self._memory.search(words, top_k=8), node.type)
 
     def _of_type(self, type_id: str | None) -> list[str]:
         types = self._notebook.types
