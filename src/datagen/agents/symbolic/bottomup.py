@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from datagen.agents.symbolic.notebook import Status
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
+from datagen.agents.symbolic.scanning import scan_class
 from datagen.agents.symbolic.solving import (
     Failure,
     Found,
@@ -114,9 +115,9 @@ class _Casting:
         return self._found[node]
 
     def _search_for(self, node: Node) -> list[str]:
-        rounds = [self._by_joint_words, self._by_single_clues, self._by_class, self._by_children]
+        rounds = [self._by_joint_words, self._by_single_clues, self._by_class, self._by_children, self._by_scan]
         if all(isinstance(c, Edge) for c in node.clues):
-            rounds = [self._by_children, self._by_joint_words, self._by_class]
+            rounds = [self._by_children, self._by_joint_words, self._by_class, self._by_scan]
         for gather in rounds:
             gather(node)
             self._reopen()
@@ -158,6 +159,11 @@ class _Casting:
         if node.type is not None:
             words = plural(self._catalogue, node.type)
             self._read(lists_of_all(self._memory.search(f"register list {words}", top_k=8), words, 2), 2)
+
+    def _by_scan(self, node: Node) -> None:
+        """The class page by page: the last resort."""
+        if node.type is not None:
+            scan_class(self._memory, self._memory.search(plural(self._catalogue, node.type), top_k=8), node.type)
 
     def _by_children(self, node: Node) -> None:
         """Entities that pages about a likely child name, and pages that come up for the child's name."""

@@ -101,6 +101,10 @@ class PageMemory:
         return self.pages[url]
 
     @property
+    def visits_left(self) -> int:
+        return self._budget.visits - self.visits
+
+    @property
     def visited(self) -> tuple[str, ...]:
         return tuple(url for url, page in self.pages.items() if page is not None)
 
