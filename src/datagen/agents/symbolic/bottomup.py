@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datagen.agents.symbolic.notebook import Status
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
 from datagen.agents.symbolic.scanning import scan_class
 from datagen.agents.symbolic.solving import (
@@ -36,6 +35,7 @@ from datagen.agents.symbolic.solving import (
     plural,
     statement_words,
 )
+from datagen.agents.symbolic.standing import Status
 from datagen.errors import ParseError
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Within

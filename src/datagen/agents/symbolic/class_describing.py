@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable, Mapping
 
 from datagen.agents.symbolic.describing_parts import Claim, Description, Step
-from datagen.agents.symbolic.notebook import Statement, Status, is_nameless
 from datagen.agents.symbolic.page_memory import PageMemory
+from datagen.agents.symbolic.standing import Statement, Status, is_nameless
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node
 

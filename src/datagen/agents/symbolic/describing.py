@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 
 from datagen.agents.symbolic.class_describing import ClassDescriber
 from datagen.agents.symbolic.describing_parts import Claim, Description, Step
-from datagen.agents.symbolic.notebook import Notebook, Statement, Status, is_nameless
+from datagen.agents.symbolic.notebook import Notebook
 from datagen.agents.symbolic.page_memory import PageMemory
+from datagen.agents.symbolic.standing import Statement, Status, is_nameless
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Within
 from datagen.language.vague import bands

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datagen.agents.symbolic.notebook import Statement
+from datagen.agents.symbolic.standing import Statement
 from datagen.knowledge.formula import Clue, Node
 
 

@@ -14,64 +14,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 
 from datagen.agents.symbolic.comparison import fold
+from datagen.agents.symbolic.standing import (
+    Statement,
+    Status,
+    Target,
+    covers,
+    is_nameless,
+    is_narrower,
+    literal_status,
+    same_object,
+)
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Within
-from datagen.knowledge.literals import contains, disjoint, overlaps
 from datagen.knowledge.reading import Reading
 from datagen.knowledge.statements import rank_of
-from datagen.records.fact import Closure, Fact, Literal
+from datagen.records.fact import Closure, Fact
 from datagen.records.page import Page
-
-
-class Status(Enum):
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A fact with the standing of the page that states it."""
-
-    fact: Fact
-    rank: int
-    published_at: str
-
-    @property
-    def url(self) -> str:
-        return self.fact.evidence.url
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What an object or subject is compared with: a name of the question, or a set of entities found for a child."""
-
-    keys: frozenset[str]
-    names: frozenset[str]
-    named: bool
-    """True for a name of the question, where an entity known by the same name is meant too."""
-
-    def holds(self, key: str | None, surface: str) -> bool:
-        if key is not None and key in self.keys:
-            return True
-        by_name = self.named or key is None or is_nameless(key)
-        return by_name and fold(surface) in self.names
-
-
-def is_nameless(key: str) -> bool:
-    """Whether an entity is known by type and name only, because no page of its own was linked."""
-    return key.startswith("entity:")
-
-
-def covers(valid_from: str | None, as_of: str | None, day: str | None) -> bool:
-    """Whether a statement about `valid_from..as_of` speaks of `day`; a timeless one speaks of every day."""
-    if day is None or as_of is None:
-        return True
-    return (valid_from or as_of) <= day <= as_of
 
 
 class Notebook:
@@ -231,7 +192,7 @@ class Notebook:
             place = next((i for i, k in enumerate(kept) if same_object(k.fact, statement.fact)), None)
             if place is None:
                 kept.append(statement)
-            elif _is_narrower(statement.fact, kept[place].fact):
+            elif is_narrower(statement.fact, kept[place].fact):
                 kept[place] = statement
         return kept
 
@@ -317,7 +278,7 @@ class Notebook:
             if relation.single
             else self.statements(key, relation.id, clue.as_of)
         )
-        verdicts = [(_literal_status(s.fact, clue), s.url) for s in found]
+        verdicts = [(literal_status(s.fact, clue), s.url) for s in found]
         agreeing = [url for status, url in verdicts if status is Status.YES]
         if agreeing and (len(agreeing) == len(verdicts) or not relation.single):
             return Status.YES, agreeing[0]
@@ -366,37 +327,6 @@ class Notebook:
 
 def _only(types: Sequence[str]) -> str | None:
     return types[0] if len(types) == 1 else None
-
-
-def same_object(a: Fact, b: Fact) -> bool:
-    """Whether two statements give the same value; an unlinked mention equals a linked one of the same name."""
-    if a.literal is not None and b.literal is not None:
-        return overlaps(a.literal, b.literal)
-    if a.object_key == b.object_key:
-        return True
-    unlinked = any(f.object_key is None or is_nameless(f.object_key) for f in (a, b))
-    return unlinked and fold(a.object) == fold(b.object)
-
-
-def _is_narrower(a: Fact, b: Fact) -> bool:
-    """Whether `a` states the same value more precisely."""
-    if a.literal is None or b.literal is None or a.literal.kind == "text":
-        return False
-    return a.literal.high - a.literal.low < b.literal.high - b.literal.low
-
-
-def _literal_status(fact: Fact, clue: Match | Within) -> Status:
-    if isinstance(clue, Within):
-        wanted = Literal(clue.kind, "", clue.low, clue.high, clue.unit)  # type: ignore[arg-type]
-    elif isinstance(clue.value, Literal):
-        wanted = clue.value
-    else:
-        return Status.UNKNOWN
-    if fact.literal is None or fact.literal.kind != wanted.kind:
-        return Status.UNKNOWN
-    if contains(wanted, fact.literal):
-        return Status.YES
-    return Status.NO if disjoint(wanted, fact.literal) else Status.UNKNOWN
 
 
 def _descending(day: str) -> tuple[int, ...]:

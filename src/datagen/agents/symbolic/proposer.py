@@ -23,9 +23,9 @@ from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.describing import Describer
 from datagen.agents.symbolic.describing_parts import Description, Step
 from datagen.agents.symbolic.gathering import Harvest, Temperament, gather
-from datagen.agents.symbolic.notebook import Statement, is_nameless, same_object
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
 from datagen.agents.symbolic.solving import plural
+from datagen.agents.symbolic.standing import Statement, is_nameless, same_object
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Edge, Node, Query, depth, walk_clues
 from datagen.records.question import Hop

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal as OneOf
 
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.notebook import Statement
 from datagen.agents.symbolic.page_memory import PageMemory
+from datagen.agents.symbolic.standing import Statement
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query, walk_clues
 from datagen.records.page import Page

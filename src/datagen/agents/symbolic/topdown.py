@@ -15,7 +15,6 @@ several entities; all of them are followed, and the clues decide.
 from __future__ import annotations
 
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.notebook import Status, Target
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
 from datagen.agents.symbolic.scanning import scan_class
 from datagen.agents.symbolic.solving import (
@@ -36,6 +35,7 @@ from datagen.agents.symbolic.solving import (
     titled,
     type_words,
 )
+from datagen.agents.symbolic.standing import Status, Target
 from datagen.errors import ParseError
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Within
