@@ -157,6 +157,10 @@ class CastConfig(Section):
 
     kind: OneOf["symbolic"] = "symbolic"
     """symbolic: programs that see the two tools and the text of pages; no model, no key."""
+    solver_searches: int = Field(default=40, ge=1)
+    """Searches that one attempt of a solver may spend."""
+    solver_visits: int = Field(default=120, ge=1)
+    """Windows of pages that one attempt may read; a corpus without lists may have to be gone through page by page."""
 
 
 class RunSection(Section):

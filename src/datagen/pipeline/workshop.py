@@ -15,7 +15,7 @@ from typing import Any
 from datagen.agents.symbolic.bottomup import BottomUpSolver
 from datagen.agents.symbolic.gathering import BROAD, DEEP
 from datagen.agents.symbolic.guesser import PriorGuesser
-from datagen.agents.symbolic.page_memory import Competence
+from datagen.agents.symbolic.page_memory import Budget, Competence
 from datagen.agents.symbolic.planner import SymbolicPlanner
 from datagen.agents.symbolic.proposer import DEFAULT_CUTOFF, SymbolicProposer
 from datagen.agents.symbolic.topdown import TopDownSolver
@@ -95,6 +95,7 @@ def open_workshop(run: Run) -> Workshop:
     graph = FactGraph.load(graph_folder(snapshot, config.knowledge))
     parser, verbaliser = Parser(graph.catalogue), Verbaliser(graph.catalogue)
     competence = Competence.of(graph.catalogue, parser, READINGS_KEPT)
+    budget = Budget(config.cast.solver_searches, config.cast.solver_visits)
     paths = [Path(path) for path in config.gates.benchmarks]
     return Workshop(
         config=config,
@@ -105,7 +106,7 @@ def open_workshop(run: Run) -> Workshop:
             catalogue=graph.catalogue,
             settings=gate_settings(config.gates, config.recipes.duetqa.cutoff),
             verbaliser=verbaliser,
-            solvers=(TopDownSolver(competence), BottomUpSolver(competence)),
+            solvers=(TopDownSolver(competence, budget), BottomUpSolver(competence, budget)),
             guesser=PriorGuesser(open_guesser(snapshot), parser),
             benchmarks=BenchmarkIndex.read(paths) if paths else None,
         ),
