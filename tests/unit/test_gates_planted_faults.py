@@ -358,7 +358,7 @@ def test_a_date_that_does_not_exist_and_a_number_in_another_unit_are_caught_by_t
 @pytest.mark.parametrize(
     ("solver", "reason"),
     [
-        (FixedSolver("bottom-up", None), "unsolved"),
+        (FixedSolver("bottom-up", None), "unsolved_retrieval"),
         (FixedSolver("bottom-up", "Quell Town"), "other_answer"),
         (FixedSolver("bottom-up", calls=1), "too_few_tool_calls"),
     ],

@@ -1,13 +1,15 @@
-"""Verbs on the synthetic web: render one page, serve all of them over HTTP."""
+"""Verbs on the synthetic web: render one page, serve all of them over HTTP, hold a run against its truth."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from datagen.cli.console import say
+from datagen.cli.console import as_plain, print_json, print_table, say
+from datagen.errors import ReleaseError
 
 world_app = typer.Typer(help="The built-in synthetic web.", no_args_is_help=True)
 
@@ -44,3 +46,27 @@ def serve(
     with open_server(SyntheticWeb(seed, pages), port=port) as server:
         say(f"serving about {pages:,} pages of world {seed} at {server.address}; Ctrl-C stops")
         server.serve_forever()
+
+
+@world_app.command()
+def audit(
+    directory: Annotated[Path, typer.Argument(help="A finished run on the synthetic web.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
+) -> None:
+    """Ask the world itself whether every accepted question has its key as the only answer."""
+    from datagen.pipeline.auditing import audit_run
+
+    found = audit_run(str(directory))
+    if as_json:
+        print_json(as_plain(found) | {"precision": found.precision})
+    else:
+        rows = [
+            ("questions", found.questions),
+            ("with a second answer in the world", found.second_answers),
+            ("with a wrong answer", found.wrong_answers),
+            ("candidates without a proof", found.unproved),
+            ("of these, with one answer in the world (lost to caution)", found.lost_to_caution),
+        ]
+        print_table(("what", "count"), rows)
+    if found.faults:
+        raise ReleaseError(f"{directory} holds a question that its world refutes. First: {found.faults[0]}")

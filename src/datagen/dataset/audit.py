@@ -16,6 +16,9 @@ from datagen.knowledge.formula import query_from_dict
 from datagen.knowledge.literals import parse_literal
 from datagen.knowledge.truth import Truth
 
+UNPROVED = frozenset({"not_unique", "several_answers", "possible_rivals", "open_class"})
+"""Reasons of rejects that a certificate stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Audited:
@@ -25,14 +28,18 @@ class Audited:
     second_answers: int
     wrong_answers: int
     faults: tuple[str, ...]
+    unproved: int = 0
+    """Candidates that the certificate could not prove unique."""
+    lost_to_caution: int = 0
+    """Those of them that have exactly one answer in the world: what silence and doubt cost."""
 
     @property
     def precision(self) -> float | None:
         return None if not self.questions else 1 - (self.second_answers + self.wrong_answers) / self.questions
 
 
-def audit(rows: Iterable[Mapping[str, Any]], truth: Truth) -> Audited:
-    """Evaluate every row's formula over the truth."""
+def audit(rows: Iterable[Mapping[str, Any]], truth: Truth, rejects: Iterable[Mapping[str, Any]] = ()) -> Audited:
+    """Evaluate every row's formula over the truth, and those of rejects that were stopped for want of a proof."""
     questions = second = wrong = 0
     faults: list[str] = []
     for row in rows:
@@ -42,14 +49,18 @@ def audit(rows: Iterable[Mapping[str, Any]], truth: Truth) -> Audited:
         proven = set(row["certificate"]["answer_set"])
         if not proven <= roots:
             wrong += 1
-            faults.append(f"{row['id']}: {sorted(proven)} does not satisfy the question in the world: {row['question']}")
+            faults.append(
+                f"{row['id']}: {sorted(proven)} does not satisfy the question in the world: {row['question']}"
+            )
         elif roots != proven:
             second += 1
             faults.append(f"{row['id']}: the world has {len(roots)} answers, {sorted(roots)[:4]}: {row['question']}")
         elif query.ask is not None and not _value_is_true(row, truth, query.ask, query.ask_as_of):
             wrong += 1
             faults.append(f"{row['id']}: {row['answer']!r} is not the {query.ask} of {sorted(proven)} in the world")
-    return Audited(questions, second, wrong, tuple(faults))
+    unproved = [r for r in rejects if r["reason"] in UNPROVED and r["tree"] is not None]
+    lost = sum(len(truth.evaluate(query_from_dict(json.loads(r["tree"])).root)) == 1 for r in unproved)
+    return Audited(questions, second, wrong, tuple(faults), len(unproved), lost)
 
 
 def _value_is_true(row: Mapping[str, Any], truth: Truth, ask: str, day: str | None) -> bool:

@@ -26,7 +26,7 @@ import pyarrow as pa
 from datagen.dataset.browser import render_browser
 from datagen.dataset.card import ReleaseMeta, render_card
 from datagen.dataset.plots import draw_plots
-from datagen.dataset.statistics import describe, funnel
+from datagen.dataset.statistics import describe, funnel, solver_failures
 from datagen.errors import ReleaseError
 from datagen.records.schema import arrow_schema
 from datagen.storage import FileEntry, Manifest, describe_file, write_atomic, write_json, write_manifest, write_parquet
@@ -98,7 +98,7 @@ def _write_all(
     by_split = {name: part for name, part in by_split.items() if part}
     files = [entry for name, part in by_split.items() for entry in _write_split(part, work, "qa", name)]
     files += _write_split(reject_rows, work, "rejects", "train")
-    statistics = describe(rows)
+    statistics = describe(rows) | {"solver_failures": solver_failures(reject_rows)}
     steps = funnel(rows, reject_rows, gate_order)
     draw_plots(statistics, steps, work / "plots")
     entities = {name: len({answer_root(row) for row in part}) for name, part in by_split.items()}

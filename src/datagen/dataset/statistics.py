@@ -88,6 +88,11 @@ def describe(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def solver_failures(rejects: Iterable[Row]) -> dict[str, int]:
+    """Why the solvers missed questions that every cheaper gate had passed, most frequent first."""
+    return _counts(row["reason"] for row in rejects if row["gate"] == "agreement")
+
+
 def _counts(values: Iterable[object]) -> dict[str, int]:
     return dict(sorted(Counter(str(v) for v in values).items(), key=lambda kv: (-kv[1], kv[0])))
 

@@ -18,6 +18,11 @@ from datagen.verification.gate import GateContext
 
 
 class AgreementReason(StrEnum):
+    UNSOLVED_PARSE = "unsolved_parse"
+    UNSOLVED_RETRIEVAL = "unsolved_retrieval"
+    UNSOLVED_READING = "unsolved_reading"
+    UNSOLVED_AMBIGUOUS = "unsolved_ambiguous"
+    UNSOLVED_BUDGET = "unsolved_budget"
     UNSOLVED = "unsolved"
     OTHER_ANSWER = "other_answer"
     TOO_EASY = "too_few_tool_calls"
@@ -48,7 +53,8 @@ class Agreement:
         for attempt in draft.attempts:
             if attempt.answer is None:
                 detail = f"{attempt.solver} gave up: {attempt.failure}"
-                return self._failed(draft, AgreementReason.UNSOLVED, detail)
+                reason = f"unsolved_{attempt.failure}" if attempt.failure else "unsolved"
+                return self._failed(draft, AgreementReason(reason), detail)
             if not is_correct(draft.answer, attempt.answer, attempt.answer_key):
                 detail = f"{attempt.solver} says {attempt.answer!r}, the key is {draft.answer.text!r}"
                 return self._failed(draft, AgreementReason.OTHER_ANSWER, detail)
