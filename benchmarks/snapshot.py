@@ -1,11 +1,11 @@
-"""What a snapshot costs: `python benchmarks/snapshot.py [--pages 20000] [--html FOLDER_OR_WARC] [--log]`.
+"""What a snapshot costs: `python benchmarks/snapshot.py [--pages 20000] [--html FOLDER_OR_WARC]`.
 
     extraction   pages per second of one process, beside plain trafilatura on the same files
     index        pages per second into the text index, beside raw tantivy with the same rows
     tools        searches and visits per second of one process, beside raw tantivy's search with its own snippets
     memory       highest resident memory of a build and of its workers, against corpus size
 
-The synthetic web is the corpus; `--html` adds files of your own to the first table. `--log` appends one dated row to
+The synthetic web is the corpus; `--html` adds files of your own to the first table. The last line is a row for
 docs/log.md. Rates of one process are per second of processor time, best of three, so that what else the machine does
 counts little; builds are measured by the clock.
 """
@@ -34,7 +34,6 @@ from datagen.web.snapshot import BuildOptions, Snapshot, build_snapshot
 from datagen.web.snapshot_web import SnapshotWeb
 from datagen.web.sources import RawPage, open_source
 
-LOG = Path(__file__).parents[1] / "docs" / "log.md"
 SAMPLE = 400
 QUERIES = 600
 SEED = 7
@@ -158,18 +157,15 @@ def bench_memory(sizes: Iterable[int], scratch: Path) -> dict[str, float]:
     return figures
 
 
-def append_to_log(figures: dict[str, float]) -> None:
-    LOG.parent.mkdir(exist_ok=True)
+def log_row(figures: dict[str, float]) -> str:
     cells = "; ".join(f"{name} {value:,.0f}" for name, value in figures.items())
-    with LOG.open("a", encoding="utf-8") as log:
-        log.write(f"| {date.today().isoformat()} | snapshot | {cells} | {os.cpu_count()} cores, shared |\n")
+    return f"| {date.today().isoformat()} | snapshot | {cells} | {os.cpu_count()} cores, shared |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=20_000)
     parser.add_argument("--html", action="append", default=[], help="a WARC or folder of real pages")
-    parser.add_argument("--log", action="store_true")
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="bench-snapshot-"))
     try:
@@ -179,8 +175,7 @@ def main() -> None:
         figures |= bench_index(Snapshot.open(scratch / f"snapshot-{options.pages}"), scratch)
     finally:
         shutil.rmtree(scratch)
-    if options.log:
-        append_to_log(figures)
+    print(log_row(figures))
 
 
 if __name__ == "__main__":
