@@ -13,6 +13,7 @@ are cut up stands in the catalogue's properties, so that a saved catalogue reads
     alias:LABEL  its values are other names of the page's subject
     called:NAME  the name under which the corpus has a page about what some rows call NAME
     unit:ID      unit as the pages write it, where the words of the relation say part of it ("% of GDP")
+    year:ID      the year that the words of the relation name: values stamped with another make no fact
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class ValueRule:
     cut: str | None = None
     none_if: str | None = None
     unit: str | None = None
+    year: str | None = None
 
 
 def rules_of(properties: Mapping[str, str], relation_id: str) -> ValueRule:
@@ -55,6 +57,7 @@ def rules_of(properties: Mapping[str, str], relation_id: str) -> ValueRule:
         properties.get(f"cut:{relation_id}"),
         properties.get(f"none_if:{relation_id}"),
         properties.get(f"unit:{relation_id}"),
+        properties.get(f"year:{relation_id}"),
     )
 
 

@@ -9,10 +9,11 @@ Types are the words of `Page.entity_type`. A label becomes a relation of the typ
 most of its values read as one kind: a date, a number with one unit, linked entities, or a short text. Prose, remarks
 and sentence-like values make no relation, and a single value that does not read as its label's kind makes no fact.
 
-Figures stamped with a year, `1,340,478 (2025 est.)`, are timeless values *as last reported* by the corpus, and their
-words say so ("whose latest reported total population is ..."): one page per subject states one year, the years differ
-between subjects, and a relation per year would leave most subjects unstated, so that nothing could be excluded. The
-stamp stays readable in the evidence. Labels that name their year ("Exports 2024") are a relation per year.
+Figures stamped with a year, `1,340,478 (2025 est.)`, are of that year where nearly all subjects have the same one
+("whose birth rate in 2025 was ..."); the few values of other years make no fact. Where years differ between subjects, a
+relation per year would leave most subjects unstated, so that nothing could be excluded. Such figures are timeless values
+*as last reported* by the corpus, and their words say so ("whose latest reported total population is ..."); the stamp
+stays readable in the evidence. Labels that name their year ("Exports 2024") are a relation per year.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datagen.knowledge.catalogue import Catalogue, EntityType, ObjectKind, Relation, make_catalogue
@@ -63,6 +64,8 @@ class InductionOptions:
     """Share of a label's values that must read as its kind."""
     min_distinct: int = 3
     """Fewer different values describe nobody."""
+    min_same_year: float = 0.97
+    """Share of a label's values whose year must be the same for the words to name it."""
 
 
 @dataclass(slots=True)
@@ -218,14 +221,18 @@ def _profile(label: str, entry: LabelEntry | None, values: list[_Value], survey:
         "number": lambda: _as_numbers(values, rule),
         "text": lambda: _as_texts(values, rule),
     }
-    stamped = sum(strip_remarks(v.page.text, v.span)[1] is not None for v in values) * 2 >= len(values)
+    stamps = Counter(strip_remarks(v.page.text, v.span)[1] for v in values)
+    stamped = (len(values) - stamps[None]) * 2 >= len(values)
+    year = next((y for y, n in stamps.items() if y and n >= survey.options.min_same_year * len(values)), None)
     for kind in (wanted,) if wanted else tuple(attempts):
         profile, distinct = attempts[kind]()
         enough = survey.options.min_clean * len(values)
         if profile.clean >= enough and (wanted or distinct >= survey.options.min_distinct):
+            named = kind == "number" and stamped and series_of(label) is None
             profile.stamped = stamped
-            if entry is not None and entry.none_if:
-                profile.rule = ValueRule(profile.rule.separator, profile.rule.cut, entry.none_if)
+            profile.rule = replace(
+                profile.rule, none_if=entry.none_if or None if entry else None, year=year if named else None
+            )
             return profile
     return None
 
@@ -293,7 +300,8 @@ def _relation(
     relation_id = _SLUG.sub("_", label.casefold()).strip("_") or "label"
     if relation_id in taken:
         relation_id = f"{relation_id}_{'_'.join(types)}"
-    words = words_for(label, entry, profile.kind, unit=profile.unit, single=profile.single, stamped=profile.stamped)
+    when = profile.rule.year or ("latest" if profile.stamped else "")
+    words = words_for(label, entry, profile.kind, unit=profile.unit, single=profile.single, when=when)
     return Relation(
         id=relation_id,
         label=label,
@@ -313,7 +321,7 @@ def _relation(
 def _properties(relation: Relation, profile: _Profile) -> dict[str, str]:
     rule = profile.rule
     unit = profile.unit if profile.unit != relation.unit else ""
-    given = {"list": rule.separator, "cut": rule.cut, "none_if": rule.none_if, "unit": unit}
+    given = {"list": rule.separator, "cut": rule.cut, "none_if": rule.none_if, "unit": unit, "year": rule.year}
     return {f"{name}:{relation.id}": value for name, value in given.items() if value}
 
 

@@ -6,8 +6,8 @@ Common labels have hand-written words in `data/labels.toml`; the rest get theirs
     Wingspan                     wingspan                        Turnover 2024           2024 turnover
     Literacy - female            female literacy                 Elevation - mean height mean height (elevation)
 
-A figure that the corpus stamps with a year ("(2025 est.)") is asked for as the *latest reported* one: subjects of one
-corpus are stamped with different years, and what a question can compare is what the corpus last reported, not a year.
+A figure that the corpus stamps with a year ("(2025 est.)") is asked for with that year where all subjects have the same
+one, else as the *latest reported*: what a question can compare then is what the corpus last reported, not a year.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import ConfigError
+from datagen.knowledge.literals import factor
 from datagen.records.shipped import shipped_file
 
 LABELS_FILE = "labels.toml"
@@ -143,6 +144,8 @@ def plain_unit(unit: str) -> tuple[str, str]:
     >>> plain_unit("% of GDP"), plain_unit("births/1,000 population"), plain_unit("sq km")
     (('%', 'as % of GDP'), ('', 'in births per 1,000 population'), ('sq km', ''))
     """
+    if "/" in unit and factor(unit, "km/h") is None:
+        return "", f"in {re.sub(r' */ *', ' per ', unit)}"
     if unit.startswith("%"):
         rest = unit[1:].strip()
         return "%", f"as % {rest if rest.startswith('of ') else f'of {rest}'}" if rest else ""
@@ -158,14 +161,22 @@ class Words:
     ask: tuple[str, ...]
 
 
-def words_for(label: str, entry: LabelEntry | None, kind: str, *, unit: str = "", single: bool, stamped: bool) -> Words:
-    """Clue, inverse and ask forms of a label whose values are written in `unit`."""
-    bare, measure = plain_unit(unit)
+def words_for(
+    label: str, entry: LabelEntry | None, kind: str, *, unit: str = "", single: bool, when: str = ""
+) -> Words:
+    """Clue, inverse and ask forms of a label whose values are written in `unit`; `when` is a year, "latest" or nothing."""
+    _, measure = plain_unit(unit)
     noun = (entry.noun if entry else "") or noun_for(label)
-    if measure and not (entry and entry.noun and bare == "%"):
+    if measure and not (entry and entry.noun):
         noun = f"{noun} {measure}"
-    if stamped and (entry is None or entry.stamped) and not re.search(r"(?:19|20)\d\d", noun):
-        noun = f"latest reported {noun}"
+    if (
+        kind == "number"
+        and single
+        and when
+        and (entry is None or entry.stamped)
+        and not re.search(r"(?:19|20)\d\d", noun)
+    ):
+        return _with_time(noun, entry, when)
     clue: tuple[str, ...]
     inverse: tuple[str, ...] = ()
     # "the number of airports of the country that ..." reads badly; "in the country that ..." does not.
@@ -175,9 +186,9 @@ def words_for(label: str, entry: LabelEntry | None, kind: str, *, unit: str = ""
     if not single:
         clue = (f"that has {{o}} among its {noun}", f"that lists {{o}} under {noun}")
     elif kind == "text":
-        clue = (f"whose {noun} is given as {{o}}", f"for which the {noun} is given as {{o}}")
+        clue = (f"whose {noun} is given as {{o}}",)
     else:
-        clue = (f"whose {noun} {tense} {{o}}", f"for which the {noun} {tense} {{o}}")
+        clue = (f"whose {noun} {tense} {{o}}",)
     if kind == "entity":
         inverse = (f"that is the {noun} of {{s}}",) if single else (f"that is among the {noun} of {{s}}",)
     if entry is None:
@@ -187,6 +198,18 @@ def words_for(label: str, entry: LabelEntry | None, kind: str, *, unit: str = ""
         entry.inverse or (() if entry.clue else inverse),
         entry.ask or (() if entry.clue and not entry.noun else ask),
     )
+
+
+def _with_time(noun: str, entry: LabelEntry | None, when: str) -> Words:
+    """Words for a figure of one year, or for the last one that was reported."""
+    place = "in" if _AMOUNT.match(noun) else "of"
+    if when == "latest":
+        clue = (f"whose latest reported {noun} is {{o}}", f"whose {noun}, at last report, was {{o}}")
+        ask = (f"What is the latest reported {noun} {place} {{s}}?",)
+    else:
+        clue = (f"whose {noun} in {when} was {{o}}", f"whose {when} {noun} was {{o}}")
+        ask = (f"What was the {noun} {place} {{s}} in {when}?", f"What was the {when} {noun} {place} {{s}}?")
+    return Words((entry.clue if entry else ()) or clue, (), (entry.ask if entry else ()) or ask)
 
 
 def plural_of(word: str) -> str:

@@ -186,7 +186,9 @@ def _read_corpus_values(
 ) -> tuple[_Value | None, ...] | None:
     """The same for a relation that was made from a label, by the conventions of `corpus_values`."""
     text = notes.page.text
-    _, _, remarks = strip_remarks(text, row.value)
+    _, stamp, remarks = strip_remarks(text, row.value)
+    if rule.year is not None and stamp != rule.year:
+        return None
     stated = next(filter(None, map(read_phrase, remarks)), None)
     span = cut_value(text, row.value, rule)
     if relation.object_kind == "entity":
