@@ -172,6 +172,20 @@ def test_json_ld_of_an_entity_becomes_rows_and_of_an_article_becomes_metadata():
     assert rows(news) == []
 
 
+def test_json_ld_lists_name_entities_and_the_publisher_is_none_of_them():
+    page = read(
+        "<h1>Clubs</h1><p>Some clubs of the north.</p>",
+        head="""<script type="application/ld+json">{"@graph": [{"@type": "CollectionPage", "mainEntity": {"@type": "ItemList",
+        "itemListElement": [{"@type": "ListItem", "position": 1, "item": {"@id": "https://a.example/1", "name": "A"}},
+                            {"@type": "ListItem", "item": "https://a.example/2", "name": "B"}]}},
+        {"@type": "Organization", "@id": "https://p.example/", "name": "Publisher", "logo": "x", "sameAs": "y"}]}</script>""",
+    )
+
+    assert rows(page) == ["A", "B"]
+    assert [link.url for link in page.links] == ["https://a.example/1", "https://a.example/2"]
+    assert page.source_kind == "list"
+
+
 def test_json_ld_that_is_broken_or_strange_says_nothing():
     for block in ("{", "[]", '"x"', '{"@graph": 3}', '{"@type": ["Person", null], "name": 3}', '[[[{"@type": 5}]]]'):
         page = read(f"<h1>A</h1>{PROSE}", head=f'<script type="application/ld+json">{block}</script>')

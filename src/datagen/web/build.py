@@ -67,12 +67,13 @@ def build_snapshot(
     reports = {report.key: report for report in held}
     with SourceReader(options.mode, options.workers, options.on_progress) as reader:
         for source in sources:
-            key = source_key(source.fingerprint(), extractor)
+            fingerprint = source.fingerprint()
+            key = source_key(fingerprint, extractor)
             report = reports.get(key) or load_report(folder, key)
             if report is None:
                 # From the first new shard on, the folder is not what its manifest says.
                 _set_aside(manifest_path)
-                report = reader.read(source, folder)
+                report = reader.read(source, fingerprint, folder)
                 save_report(folder, report)
             reports[key] = report
     if not any(report.pages for report in reports.values()):

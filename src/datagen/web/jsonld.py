@@ -145,7 +145,7 @@ def read_json_ld(tree: LexborHTMLParser) -> JsonLd:
     documents = [node for node in nodes if types_of(node) & DOCUMENT_TYPES]
     entities = [node for node in nodes if types_of(node) - DOCUMENT_TYPES]
     found.document = next((node for node in documents if not types_of(node) & _PARTS), {})
-    found.items = [item for node in nodes for item in _list_items(node)]
+    found.items = list(_list_items(found.document))  # lists of other nodes are carousels and breadcrumbs
     subject = _first_node(found.document.get("mainEntity"), found.document.get("about"), _reviewed(documents))
     if subject and types_of(subject) & DOCUMENT_TYPES:
         subject = {}
@@ -243,8 +243,10 @@ def json_ld_lines(found: JsonLd, base: str) -> list[Line]:
         if row:
             lines.append(row)
     for node in (*found.others, *found.items):
-        cells = (make_row(label, value) for label, value in _properties(node, base))
-        lines.append(Record(_named(node, base), tuple((row.label, row.value) for row in cells if row)))
+        rows = (make_row(label, value) for label, value in _properties(node, base))
+        cells = tuple((row.label, row.value) for row in rows if row)
+        if cells or node in found.items:  # a name alone says something only in a list
+            lines.append(Record(_named(node, base), cells))
     return lines
 
 

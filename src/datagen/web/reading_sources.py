@@ -79,9 +79,9 @@ class SourceReader:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def read(self, source: Source, folder: Path) -> SourceReport:
+    def read(self, source: Source, fingerprint: str, folder: Path) -> SourceReport:
         """Write the shards of `source` and its redirects; the report is the caller's to keep."""
-        fingerprint, extractor = source.fingerprint(), extractor_version(self._mode)
+        extractor = extractor_version(self._mode)
         writer = _ShardWriter(folder, source_key(fingerprint, extractor))
         skipped: Counter[str] = Counter()
         examples: dict[str, str] = {}
