@@ -96,12 +96,16 @@ def finished_blocks(run: Run) -> list[Block]:
 
 
 def missing_blocks(run: Run, wave: Wave) -> list[Block]:
-    """What is left to do of a wave, cut into shards; what another shard size left behind is respected."""
+    """What is left to do of a wave, cut into shards; what another shard size left behind is respected.
+
+    A wave that is smaller than a shard for every worker is shared out among them all the same.
+    """
     blocks, position = [], wave.first
+    size = min(run.config.run.shard_size, -(-(wave.stop - wave.first) // run.config.run.workers))
     done = [b for b in finished_blocks(run) if b.first < wave.stop and b.stop > wave.first]
     for finished in [*done, Block(wave.stop, wave.stop)]:
-        for first in range(position, finished.first, run.config.run.shard_size):
-            blocks.append(Block(first, min(first + run.config.run.shard_size, finished.first)))
+        for first in range(position, finished.first, size):
+            blocks.append(Block(first, min(first + size, finished.first)))
         position = max(position, finished.stop)
     return blocks
 
