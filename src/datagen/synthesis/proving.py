@@ -2,8 +2,8 @@
 
     query ── prove ──► unique? ── prune ──► every clue needed
 
-A recipe may grow more clues than the proof needs. A clue that can go without letting a second entity in is pruned, the
-deepest and last first, because an idle clue makes a question longer and no harder.
+A recipe may grow more clues than the proof needs. A clue that can go without letting a second entity in is pruned,
+because an idle clue makes a question longer and no harder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datagen.knowledge.formula import ClueAddress, Edge, Node, Query, drop_clue,
 from datagen.records.question import UNBOUNDED, Certificate
 from datagen.synthesis.settings import Workbench
 
-MAX_PRUNED = 8
+MAX_PRUNED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,17 @@ def prove(bench: Workbench, query: Query, key: str | None = None) -> Proven | St
 
 
 def idle_clues(proven: Proven) -> list[ClueAddress]:
-    """Addresses of clues that the proof does not need, the last to be grown first."""
-    addresses = [address for address, _ in walk_clues(proven.query.root)]
-    needed = proven.proof.necessity
-    idle = [a for a, size in zip(addresses, needed, strict=True) if size != UNBOUNDED and size <= 1]
-    return sorted(idle, key=lambda a: (-len(a), tuple(-i for i in a)))
+    """Addresses of clues that the proof does not need, in the order in which they had better go.
+
+    Leaves go before edges and those near the root first: what is left then still takes hops to answer.
+    """
+    walked = list(walk_clues(proven.query.root))
+    idle = [
+        (isinstance(clue, Edge), len(address), tuple(-i for i in address), address)
+        for (address, clue), size in zip(walked, proven.proof.necessity, strict=True)
+        if size != UNBOUNDED and size <= 1
+    ]
+    return [address for *_, address in sorted(idle)]
 
 
 def prune(bench: Workbench, proven: Proven) -> Proven | Stop:

@@ -20,7 +20,7 @@ from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node
 RIVALS_READ = 30
 """Members whose statements are compared; a member's profile holds a hundred statements."""
 RELATIONS_TRIED = 24
-LEAF_CLAIMS = (2, 3)
+LEAF_CLAIMS = (3, 4)
 MIN_EXCLUDED = 0.5
 """Share of the compared members that a claim has to exclude."""
 LINKS_TRIED = 4
@@ -77,12 +77,15 @@ class ClassDescriber:
         return found
 
     def _sharpest(self, key: str, relation: Relation, rivals: list[str]) -> Claim | None:
-        """The widest of the relation's clues that excludes enough rivals but not all: that would be a name."""
+        """The widest of the relation's clues that excludes enough rivals but not all; words nobody shares are a name."""
         stated = self._notebook.settled(key, relation, None)
         if len(stated) != 1:
             return None
         for clue in reversed(self._clues_for(stated[0])):
-            excludes = frozenset(k for k in rivals if self._notebook.check(k, clue)[0] is Status.NO)
+            statuses = {k: self._notebook.check(k, clue)[0] for k in rivals}
+            if relation.object_kind == "text" and Status.YES not in statuses.values():
+                continue
+            excludes = frozenset(k for k, status in statuses.items() if status is Status.NO)
             if MIN_EXCLUDED * len(rivals) <= len(excludes) < len(rivals):
                 return Claim(clue, stated[0], excludes)
         return None

@@ -203,7 +203,8 @@ class _Session:
         if wants == "entity":
             return None
         used = {s.statement.fact.relation for s in description.steps if s.key == description.key}
-        for relation in self._catalogue.relations.values():
+        relations = list(self._catalogue.relations.values())
+        for relation in self._rng.sample(relations, len(relations)):
             if relation.object_kind == wants and relation.ask and relation.single and relation.id not in used:
                 found = self._notebook.settled(description.key, relation, None)
                 if len(found) == 1 and found[0].fact.literal is not None:
