@@ -20,7 +20,7 @@ from datagen.knowledge.evaluator import Evaluation
 from datagen.knowledge.formula import ClueAddress, Node
 from datagen.knowledge.graph import FactGraph
 
-RESTARTS = 6
+RESTARTS = 4
 CLAIMS_TRIED = 8
 """Claims weighed per restart."""
 

@@ -7,15 +7,16 @@ exclude the members of that closed set, which are few, so candidate sets are eva
 
 from __future__ import annotations
 
+import random
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from datagen.knowledge.arrays import Ids, Mask
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.evaluator import Evaluation
-from datagen.knowledge.formula import Match, Node, Within
+from datagen.knowledge.formula import EntityRef, Match, Node, Within
 from datagen.knowledge.graph import FactGraph, Stated
 from datagen.knowledge.literals import normalise_text
 from datagen.knowledge.taxonomy import PAGELESS
@@ -26,7 +27,9 @@ CLAIMS_KEPT = 20_000
 BANDS_PER_VALUE = 2
 MAX_CLOSED = 500
 """Closed sets beyond this size are no help in telling an entity apart."""
+SETS_KEPT = 50_000
 POINTERS_PER_RELATION = 6
+PINS_DRAWN = 8
 MAX_POINTERS = 200
 """Entities that more statements point to (countries) are not described by what points to them."""
 
@@ -44,6 +47,14 @@ class Claim:
         return self.closed is not None and len(self.closed) == 1
 
 
+class _End(NamedTuple):
+    """One statement about `subject` whose object is the entity in hand."""
+
+    relation: str
+    subject: int
+    day: str | None
+
+
 class ClaimBook:
     """Claims by entity, kept for the entities met last; a pure function of the graph."""
 
@@ -51,7 +62,8 @@ class ClaimBook:
         self._graph = graph
         self._catalogue = graph.catalogue
         self._kept: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
-        self._pointing: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
+        self._lists: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
+        self._sets: OrderedDict[tuple[object, ...], Ids | None] = OrderedDict()
         self._shared_names = _shared_names(graph)
 
     def claims(self, i: int) -> tuple[Claim, ...]:
@@ -93,33 +105,36 @@ class ClaimBook:
             for b in wide[len(wide) // 3 :: max(len(wide) // (2 * BANDS_PER_VALUE), 1)][:BANDS_PER_VALUE]
         ]
 
-    def pointers(self, i: int) -> tuple[Claim, ...]:
-        """Subjects whose objects are all known, this entity among them: "the ground of Harlan Rovers"."""
-        found = self._pointing.get(i)
+    def pins(self, i: int, rng: random.Random) -> list[Claim]:
+        """A few settled subjects whose one object is this entity: "the ground of Harlan Rovers"."""
+        ends = [e for e in self._ends(i) if self._catalogue.relations[e.relation].single]
+        drawn = rng.sample(ends, min(PINS_DRAWN, len(ends)))
+        return [c for c in (self.pointed(i, *e) for e in drawn) if c.pins]
+
+    def lists(self, i: int) -> tuple[Claim, ...]:
+        """Claims that a complete list of useful length stands behind: of its subjects, or of a subject's objects."""
+        found = self._lists.get(i)
         if found is None:
-            found = self._pointing[i] = tuple(self._find_pointers(i))
-            if len(self._pointing) > CLAIMS_KEPT:
-                self._pointing.popitem(last=False)
+            ends = (e for e in self._ends(i) if not self._catalogue.relations[e.relation].single)
+            pointed = (self.pointed(i, *e) for e in ends)
+            found = self._lists[i] = tuple(c for c in (*self.claims(i), *pointed) if is_list(c))
+            if len(self._lists) > CLAIMS_KEPT:
+                self._lists.popitem(last=False)
         return found
 
-    def _find_pointers(self, i: int) -> list[Claim]:
-        fits = [
-            r for r in self._graph.relations if r.inverse and r.object_kind == "entity" and self._may_be_object(i, r)
-        ]
-        postings = {r.id: self._graph.posting(r.id, self._graph.ref(i)) for r in fits if not r.changes}
+    def _ends(self, i: int) -> list[_End]:
+        """Who points at an entity and may be named; nobody for entities that very many point at."""
+        fits = [r for r in self._graph.relations if r.inverse and self._may_be_object(i, r)]
+        ref = self._graph.ref(i)
+        postings = {r.id: self._graph.posting(r.id, ref) for r in fits if not r.changes}
         if sum(len(p) for p in postings.values()) > MAX_POINTERS:
             return []
-        ends: list[tuple[str, int, str | None]] = [
-            (name, int(z), None) for name, posting in postings.items() for z in _spread(posting.tolist())
-        ]
-        if any(r.changes for r in fits):
-            changing = [s for s in self._graph.incoming(i) if self._catalogue.relations[s.relation].changes]
-            ends += [(s.relation, s.subject_id, s.as_of) for s in _spread(changing)]
-        found = [self.pointed(i, name, z, day) for name, z, day in ends if self.nameable(z) and self._says(name)]
-        return [c for c in found if c.closed is not None]
-
-    def _says(self, relation: str) -> bool:
-        return bool(self._catalogue.relations[relation].inverse)
+        ends = [_End(name, int(z), None) for name, posting in postings.items() for z in _spread(posting.tolist())]
+        changing = {r.id for r in fits if r.changes}
+        if changing:
+            dated = [s for s in self._graph.incoming(i) if s.relation in changing]
+            ends += [_End(s.relation, s.subject_id, s.as_of) for s in _spread(dated)]
+        return [e for e in ends if self.nameable(e.subject)]
 
     def pointed(self, i: int, relation: str, subject: int, day: str | None) -> Claim:
         """relation(subject, i) as a claim about i."""
@@ -128,23 +143,25 @@ class ClaimBook:
 
     def _closed(self, clue: Match, type_id: str | None) -> Ids | None:
         """Everyone of the type whom the clue could be true of, None when strangers could be among them."""
-        evaluation = Evaluation(self._graph)
-        node = Node(type_id, (clue,))
-        if evaluation.clue_universe(clue, type_id) is None:
-            return None
-        return evaluation.closed(node)
+        assert isinstance(clue.value, EntityRef)
+        mark = (clue.relation, clue.value.key, clue.inverse, clue.as_of, type_id)
+        if mark not in self._sets:
+            evaluation = Evaluation(self._graph)
+            is_open = evaluation.clue_universe(clue, type_id) is None
+            self._sets[mark] = None if is_open else evaluation.closed(Node(type_id, (clue,)))
+            if len(self._sets) > SETS_KEPT:
+                self._sets.popitem(last=False)
+        return self._sets[mark]
 
     def _may_be_object(self, i: int, relation: Relation) -> bool:
         kind = self._graph.type(i)
-        return kind is None or any(self._catalogue.is_a(kind, t) for t in relation.object_types)
+        return relation.object_kind == "entity" and any(
+            kind is None or self._catalogue.is_a(kind, t) for t in relation.object_types
+        )
 
     def nameable(self, i: int) -> bool:
         """Whether a question may name it: it has a page, and no namesake of its type."""
         return not self._graph.key(i).startswith(PAGELESS) and i not in self._shared_names
-
-    def lists(self, i: int) -> list[Claim]:
-        """Claims that a complete list of useful length stands behind."""
-        return [c for c in (*self.claims(i), *self.pointers(i)) if is_list(c)]
 
     def survivors(self, claim: Claim, type_id: str | None, ids: Ids) -> Mask:
         """Which of `ids`, taken to be of this type, the claim does not exclude."""

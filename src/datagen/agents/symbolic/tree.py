@@ -126,8 +126,7 @@ class SymbolicBrowser:
         """A first edge that closes the pool of its parent, drawn by the configured chances."""
         draw = rng.random()
         if draw < self._settings.pointer:
-            sharp = [c for c in self._book.pointers(entity) if c.pins]
-            return self._choose(sharp, hidden, rng, deeper=deeper, first=True)
+            return self._choose(self._book.pins(entity, rng), hidden, rng, deeper=deeper, first=True)
         if draw < self._settings.pointer + self._settings.listing:
             return self._choose(self._book.lists(entity), hidden, rng, deeper=deeper, first=True)
         return None
@@ -180,7 +179,8 @@ class SymbolicBrowser:
         entity = self._contexts.entity(tree, at)
         hidden = frozenset(self._graph.id(key) for _, key in tree.vertices)
         used = self._used(tree, at)
-        every = (*self._book.claims(entity), *(c for c in self._book.pointers(entity) if is_list(c)))
+        inverse = (c for c in self._book.lists(entity) if isinstance(c.clue, Match) and c.clue.inverse)
+        every = (*self._book.claims(entity), *inverse)
         options = [c for c in every if c.other not in hidden and c.clue.relation not in used]
         root = self._contexts.root_of(tree, at)
         if root != at and self._contexts.pool(tree, root) is None:
