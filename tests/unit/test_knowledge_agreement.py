@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.knowledge_worlds import RandomWorld
 
-from datagen.knowledge.bruteforce import Checker, verify_certificate
+from datagen.knowledge import bruteforce, plain_matching, plain_world
+from datagen.knowledge.bruteforce import verify_certificate
 from datagen.knowledge.certificate import certify
 from datagen.knowledge.evaluator import clue_sizes, contains, evaluate, is_unique
 from datagen.knowledge.formula import Node, Query, drop_clue, walk_clues
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.literals import normalise_text
+from datagen.knowledge.plain_matching import Checker
 from datagen.knowledge.plain_world import plain_text
 
 SEEDS = st.integers(0, 10**9)
@@ -25,6 +29,14 @@ def queries(world: RandomWorld, graph: FactGraph) -> list[Query]:
     """Wild trees, and descriptions of known entities, of which many are unique."""
     nodes = [world.node() for _ in range(3)] + [world.told(graph, world.rng.randrange(len(graph))) for _ in range(4)]
     return [Query(n) for n in nodes if 0 < len(list(walk_clues(n))) <= MAX_CLUES]
+
+
+def test_the_checker_shares_no_code_with_what_it_checks():
+    allowed = {"catalogue", "formula", "plain_world", "plain_matching"}
+    for module in (bruteforce, plain_matching, plain_world):
+        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+        names = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
+        assert {n.rpartition(".")[2] for n in names if n.startswith("datagen.knowledge.")} <= allowed
 
 
 @given(SEEDS)

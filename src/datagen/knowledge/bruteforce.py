@@ -1,9 +1,6 @@
 """Recompute a certificate from the rows alone: the other half of the independent checker.
 
-Strangers are entities like any other here: the checker asks whether `STRANGER`, of whom nothing is stated, could match,
-and calls a vertex open when it could. Whoever is known is tested one by one. `verify_certificate` returns a sentence
-for everything that differs; an empty list means that the certificate holds.
-
+`verify_certificate` returns a sentence for everything that differs; an empty list means that the certificate holds.
 With `thorough=True` every entity of the world is tested for every vertex and every subset of clues is tried, which is
 what the tests do on small worlds; otherwise only entities that an excluding clue leaves are tested, and subsets are
 tried only where some clue is not needed (possible sets never shrink when a clue goes).
@@ -14,205 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from datagen.knowledge.formula import Clue, ClueAddress, Edge, EntityRef, IsA, Match, Node, Query, Within, walk_clues
+from datagen.knowledge.formula import ClueAddress, Edge, EntityRef, IsA, Match, Node, Query, Within, walk_clues
 from datagen.knowledge.formula import depth as tree_depth
-from datagen.knowledge.plain_world import (  # fmt: skip
-    Known,
-    PlainWorld,
-    Value,
-    covers_day,
-    day_of,
-    inside,
-    may_equal,
-    stated_value,
-    trust_of,
-    value_of,
-)
+from datagen.knowledge.plain_matching import STRANGER, UNBOUNDED, Checker, subtree
+from datagen.knowledge.plain_world import PlainWorld, covers_day, day_of, stated_value, trust_of
 from datagen.records.fact import Evidence, Fact
 from datagen.records.ids import sha256_hex
 from datagen.records.question import Certificate, ClueEvidence
 
-STRANGER = None
-"""An entity that no page mentions."""
-UNBOUNDED = -1
 MANY = 64
 """A certificate of an open query lists at most this many answers."""
-
-Key = str | None
-
-
-class Checker:
-    """Matches formulas against a plain world."""
-
-    def __init__(self, world: PlainWorld, *, thorough: bool = False) -> None:
-        self.world = world
-        self._thorough = thorough
-        self._matching: dict[Node, set[str] | None] = {}
-        self._memo: dict[tuple[Node, str], tuple[bool, bool]] = {}
-
-    # --- who could match ------------------------------------------------------------------------------------------
-
-    def matching(self, node: Node) -> set[str] | None:
-        """Everyone who could match; None when a stranger could."""
-        if node not in self._matching:
-            if self.judge(node, STRANGER)[1]:
-                self._matching[node] = None
-            else:
-                pool = set(self.world.types) if self._thorough else self._pool(node)
-                self._matching[node] = {key for key in pool if self.judge(node, key)[1]}
-        return self._matching[node]
-
-    def _pool(self, node: Node) -> set[str]:
-        """A set that holds everyone who could match: of a clue that excludes strangers, or everyone."""
-        pools = [pool for clue in node.clues if (pool := self._clue_pool(clue, node.type)) is not None]
-        return min(pools, key=len) if pools else set(self.world.types)
-
-    def _clue_pool(self, clue: Clue, type_id: str | None) -> set[str] | None:
-        if isinstance(clue, IsA) or self.judge_clue(clue, type_id, STRANGER)[1]:
-            return None
-        if not isinstance(clue, Within) and clue.inverse:
-            subjects = self._subjects_asked(clue)
-            return {v for s in subjects for v in self._known(s, clue).possible if isinstance(v, str)}
-        if isinstance(clue, Match) and isinstance(clue.value, EntityRef):
-            listed = self.world.subject_list(clue.relation, clue.value.key, type_id, self._day(clue))
-            twins = {clue.value.key, *self.world.twins.get(clue.value.key, ())}
-            stated = {s for v in twins for s in self.world.subjects.get((clue.relation, v), ())}
-            return None if listed is None else listed | stated
-        return None
-
-    def _subjects_asked(self, clue: Match | Edge) -> set[str]:
-        if isinstance(clue, Edge):
-            found = self.matching(clue.child)
-            return self._silent_subjects(clue) if found is None else found
-        assert isinstance(clue.value, EntityRef)
-        return {clue.value.key} if clue.value.key in self.world.types else set()
-
-    def _silent_subjects(self, clue: Edge) -> set[str]:
-        return {s for s in self.world.speakers[clue.relation] if self.judge(clue.child, s)[1]}
-
-    # --- one entity -----------------------------------------------------------------------------------------------
-
-    def judge(self, node: Node, key: Key) -> tuple[bool, bool]:
-        """(surely matches, could match)"""
-        if key is not None and (node, key) in self._memo:
-            return self._memo[node, key]
-        sure = key is not None and self.world.is_a(key, node.type)
-        possible = self.world.may_be(key, node.type)
-        for clue in node.clues:
-            if possible:
-                clue_sure, clue_possible = self.judge_clue(clue, node.type, key)
-                sure, possible = sure and clue_sure, possible and clue_possible
-        result = (sure and possible, possible)
-        if key is not None:
-            self._memo[node, key] = result
-        return result
-
-    def judge_clue(self, clue: Clue, type_id: str | None, key: Key) -> tuple[bool, bool]:
-        if isinstance(clue, IsA):
-            return key is not None and self.world.is_a(key, clue.type), self.world.may_be(key, clue.type)
-        if not isinstance(clue, Within) and clue.inverse:
-            return self._judge_inverse(clue, key)
-        known = Known((), frozenset(), settled=False, contested=False) if key is None else self._known(key, clue)
-        sure = any(self._fits(clue, value)[0] for value in known.sure)
-        possible = any(self._fits(clue, value)[1] for value in known.possible)
-        return sure, possible or (self._unsettled(key, clue, known, type_id) and self._unlisted(clue, type_id, key))
-
-    def _day(self, clue: Match | Within | Edge) -> int | None:
-        return day_of(clue.as_of) if self.world.catalogue.relations[clue.relation].changes else None
-
-    def _known(self, subject: str, clue: Match | Within | Edge) -> Known:
-        return self.world.known(subject, clue.relation, self._day(clue))
-
-    def _unsettled(self, key: Key, clue: Match | Within | Edge, known: Known, type_id: str | None) -> bool:
-        world = self.world
-        if not world.can_apply(clue.relation, type_id):
-            return False
-        if self._silent(clue):
-            return known.contested
-        return not known.settled and (key is None or world.applies(clue.relation, world.types[key]))
-
-    def _silent(self, clue: Match | Within | Edge) -> bool:
-        dayless = self.world.catalogue.relations[clue.relation].changes and self._day(clue) is None
-        return clue.relation in self.world.silent_relations and not dayless
-
-    def _fits(self, clue: Match | Within | Edge, value: Value) -> tuple[bool, bool]:
-        if isinstance(clue, Edge):
-            return self.judge(clue.child, value) if isinstance(value, str) else (False, False)
-        asked = self._asked(clue)
-        if isinstance(asked, str) or isinstance(value, str):
-            return value == asked, value == asked
-        return inside(value, asked), may_equal(value, asked)
-
-    def _asked(self, clue: Match | Within) -> Value:
-        if isinstance(clue, Within):
-            return (clue.kind, clue.low, clue.high, clue.unit, "")
-        return clue.value.key if isinstance(clue.value, EntityRef) else value_of(clue.value)
-
-    def _unlisted(self, clue: Match | Within | Edge, type_id: str | None, key: Key) -> bool:
-        """Whether no complete list rules the entity out."""
-        asked: set[Value] | None = {self._asked(clue)} if not isinstance(clue, Edge) else None
-        if isinstance(clue, Edge):
-            found = self.matching(clue.child)
-            if found is None or not self.world.has_lists(clue.relation):
-                return True
-            asked = set(found)
-        assert asked is not None
-        for value in asked:
-            members = self.world.subject_list(clue.relation, value, type_id, self._day(clue))
-            if members is None or key in members:
-                return True
-        return False
-
-    def _judge_inverse(self, clue: Match | Edge, key: Key) -> tuple[bool, bool]:
-        """Whether `key` is an object of a subject that the clue names or describes."""
-        sure = key is not None and self._surely_object(clue, key)
-        subjects: set[str] | None
-        if isinstance(clue, Edge):
-            subjects = self.matching(clue.child)
-            if subjects is None:
-                if not self._silent(clue):
-                    return sure, True
-                subjects = self._silent_subjects(clue)
-        else:
-            assert isinstance(clue.value, EntityRef)
-            if clue.value.key not in self.world.types:
-                return False, not self._silent(clue)
-            subjects = {clue.value.key}
-        for subject in subjects:
-            known = self._known(subject, clue)
-            if key in known.possible or self._unsettled(subject, clue, known, None):
-                return sure, True
-        return sure, False
-
-    def _surely_object(self, clue: Match | Edge, key: str) -> bool:
-        if isinstance(clue, Match):
-            assert isinstance(clue.value, EntityRef)
-            known_key = clue.value.key in self.world.types
-            return known_key and key in self._known(clue.value.key, clue).sure
-        stated_by = self.world.subjects.get((clue.relation, key), ())
-        return any(key in self._known(s, clue).sure and self.judge(clue.child, s)[0] for s in stated_by)
-
-    # --- sizes ----------------------------------------------------------------------------------------------------
-
-    def size(self, node: Node) -> int:
-        found = self.matching(node)
-        return UNBOUNDED if found is None else len(found)
-
-    def sure_matches(self, node: Node) -> list[str]:
-        return sorted(key for key in self.world.types if self.judge(node, key)[0])
-
-
-def subtree(node: Node, kept: set[ClueAddress], prefix: ClueAddress = ()) -> Node:
-    """The tree with only the clues at these addresses."""
-    clues: list[Clue] = []
-    for i, clue in enumerate(node.clues):
-        address = (*prefix, i)
-        if address in kept:
-            if isinstance(clue, Edge):
-                clues.append(Edge(clue.relation, subtree(clue.child, kept, address), clue.inverse, clue.as_of))
-            else:
-                clues.append(clue)
-    return Node(node.type, tuple(clues))
 
 
 def verify_certificate(
@@ -268,23 +76,24 @@ class _Audit:
 
     def _excluded(self, found: set[str]) -> dict[str, int]:
         world, root = self._world, self._root
-        typed = {key for key in world.types if world.may_be(key, root.type)} if self._claimed.excluded_by else set()
-        left = set(typed)
+        typed = world.typed(root.type)
+        left: set[str] = typed
         for clue in root.clues:
             if isinstance(clue, IsA) or (not isinstance(clue, Within) and clue.inverse):
                 continue
             if self._limited(clue):
-                left = {key for key in left if self._listed_or_stated(clue, key)}
+                pool = left if self._thorough else (self._checker.clue_pool(clue, root.type) or set()) & left
+                left = {key for key in pool if self._listed_or_stated(clue, key)}
         return {"type": len(world.types) - len(typed), "complete_list": len(typed) - len(left), "stated_value": len(left) - len(found)}  # fmt: skip
 
     def _limited(self, clue: Match | Within | Edge) -> bool:
         """Whether complete lists cover everything that the clue may mean."""
-        return not self._checker._unlisted(clue, self._root.type, STRANGER)  # noqa: SLF001
+        return not self._checker.unlisted(clue, self._root.type, STRANGER)
 
     def _listed_or_stated(self, clue: Match | Within | Edge, key: str) -> bool:
-        known = self._checker._known(key, clue)  # noqa: SLF001
-        stated = any(self._checker._fits(clue, value)[1] for value in known.possible)  # noqa: SLF001
-        return stated or self._checker._unlisted(clue, self._root.type, key)  # noqa: SLF001
+        known = self._checker.known(key, clue)
+        stated = any(self._checker.fits(clue, value)[1] for value in known.possible)
+        return stated or self._checker.unlisted(clue, self._root.type, key)
 
     # --- smallest subset ------------------------------------------------------------------------------------------
 
@@ -354,7 +163,7 @@ class _Audit:
                 yield address, self._facts(clue, key, None)
 
     def _witness(self, clue: Edge, key: str) -> str:
-        known, checker = self._checker._known, self._checker  # noqa: SLF001
+        known, checker = self._checker.known, self._checker
         if clue.inverse:
             stated_by = self._world.subjects.get((clue.relation, key), ())
             return min(s for s in stated_by if key in known(s, clue).sure and checker.judge(clue.child, s)[0])
@@ -365,7 +174,7 @@ class _Audit:
         found = []
         for fact in self._world.stated.get((subject, clue.relation), ()):
             value = stated_value(fact)
-            same = value == other if other is not None else not isinstance(clue, Edge) and not isinstance(value, str) and self._checker._fits(clue, value)[0]  # fmt: skip  # noqa: SLF001
+            same = value == other if other is not None else not isinstance(clue, Edge) and not isinstance(value, str) and self._checker.fits(clue, value)[0]  # fmt: skip
             if same and trust_of(fact) and (not changes or covers_day(fact, day)):
                 found.append(fact)
         return found
@@ -385,11 +194,12 @@ def _types_named(node: Node) -> Iterator[str | None]:
 
 
 def fewest_pages(pages: list[set[str]]) -> int:
-    """Fewest pages that meet every set, by trying all choices of growing size."""
-    every = sorted(set().union(*pages))
+    """Fewest pages that meet every set, by trying all choices of growing size among pages that no other one beats."""
+    covers = {frozenset(i for i, p in enumerate(pages) if page in p) for page in set().union(*pages)}
+    best = [c for c in covers if not any(c < other for other in covers)]
     for size in range(1, len(pages)):
-        for chosen in combinations(every, size):
-            if all(p.intersection(chosen) for p in pages):
+        for chosen in combinations(best, size):
+            if len(frozenset().union(*chosen)) == len(pages):
                 return size
     return len(pages)
 

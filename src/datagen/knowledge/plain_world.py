@@ -98,6 +98,10 @@ class PlainWorld:
     demoted: set[tuple[str, str, Value]] = field(default_factory=set)
     """(subject, relation, value) that a complete list contradicts."""
     _by_anchor: dict[tuple[str, str, Value], list[ListEntry]] = field(default_factory=dict)
+    _listed: dict[str, set[Value]] = field(default_factory=dict)
+    """Anchors of the kept lists of subjects, by relation."""
+    _fit: dict[tuple[str, str], bool] = field(default_factory=dict)
+    _typed: dict[str | None, set[str]] = field(default_factory=dict)
     _known: dict[tuple[str, str, int | None], Known] = field(default_factory=dict)
 
     @classmethod
@@ -194,7 +198,9 @@ class PlainWorld:
         """Whether something known to be an a may be a b."""
         if a is None or b is None:
             return True
-        return any(self.catalogue.is_a(t, a) and self.catalogue.is_a(t, b) for t in self.catalogue.types)
+        if (a, b) not in self._fit:
+            self._fit[a, b] = any(self.catalogue.is_a(t, a) and self.catalogue.is_a(t, b) for t in self.catalogue.types)
+        return self._fit[a, b]
 
     def is_a(self, key: str | None, wanted: str | None) -> bool:
         return wanted is None or (key is not None and self.catalogue.is_a(self.types[key], wanted))
@@ -211,10 +217,16 @@ class PlainWorld:
                 return False
         return all(key in members for members in self.member_lists(wanted))
 
+    def typed(self, wanted: str | None) -> set[str]:
+        """Everyone who may be of this type."""
+        if wanted not in self._typed:
+            self._typed[wanted] = {key for key in self.types if self.may_be(key, wanted)}
+        return self._typed[wanted]
+
     def member_lists(self, wanted: str) -> Iterator[set[str]]:
         """Members of complete lists of this type or a wider one."""
-        for (side, _, _, type_id, _), kept in self.lists.items():
-            if side == "members" and type_id is not None and self.catalogue.is_a(wanted, type_id):
+        for (_, _, _, type_id, _), kept in self._lists_of("members", "", ""):
+            if type_id is not None and self.catalogue.is_a(wanted, type_id):
                 yield kept[0][0]
 
     def can_apply(self, relation: str, type_id: str | None) -> bool:
@@ -298,6 +310,8 @@ class PlainWorld:
                 widened = [(self._with_twins(members), closure) for members, closure in entries[:1]]
                 self.lists[key] = widened
                 self._by_anchor.setdefault(key[:3], []).append((key, widened))
+                if key[0] == "subjects":
+                    self._listed.setdefault(key[1], set()).add(key[2])
 
     def _with_twins(self, members: set[str]) -> set[str]:
         return members | {t for m in members for t in self.twins.get(m, ())}
@@ -346,10 +360,10 @@ class PlainWorld:
         return set.intersection(*found) if found else None
 
     def has_lists(self, relation: str) -> bool:
-        return any(side == "subjects" and r == relation for side, r, _ in self._by_anchor)
+        return relation in self._listed
 
     def _literal_anchors(self, relation: str) -> list[Value]:
-        return [a for side, r, a in self._by_anchor if side == "subjects" and r == relation and not isinstance(a, str)]
+        return [a for a in self._listed.get(relation, ()) if not isinstance(a, str)]
 
 
 def stated_value(fact: Fact) -> Value:
