@@ -7,6 +7,7 @@ described below it leaves rivals for each of them, and excludes those that they 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from datagen.agents.symbolic.claims import Claim, is_list
 from datagen.agents.symbolic.contexts import Context, Contexts, all_needed, node_at
 from datagen.knowledge.arrays import Mask
 from datagen.knowledge.evaluator import Evaluation
-from datagen.knowledge.formula import ClueAddress, Node
+from datagen.knowledge.formula import ClueAddress, Edge, Node
 from datagen.knowledge.graph import FactGraph
 
 RESTARTS = 4
@@ -36,6 +37,7 @@ class Blur:
         self._contexts = contexts
         self._tree, self._at = tree, at
         self._node = node_at(tree.query.root, at)
+        self._has_edges = any(isinstance(c, Edge) for c in self._node.clues)
         root = contexts.root_of(tree, at)
         pool = contexts.pool(tree, root)
         self._opened: dict[int, Context] = {}
@@ -62,12 +64,20 @@ class Blur:
             lists = [c for c in options if is_list(c)]
             if not lists:
                 return None
-            opening = rng.choices(lists, [len(c.closed) ** 0.5 for c in lists if c.closed is not None])
+            opening = rng.choices(lists, [self._promise(c) for c in lists])
         drawn = _drawn(options, opening, wanted, rng)
         taken = self._exclude(opening, drawn, wanted - len(opening))
         if taken is None or not self._lists_needed([*opening, *taken]):
             return None
         return [*opening, *taken]
+
+    def _promise(self, opening: Claim) -> float:
+        """How likely a complete list is taken as pool: long ones, and ones whose members the vertices below tell apart."""
+        assert opening.closed is not None
+        size = len(opening.closed)
+        below = [p.excludable for p in self._context([opening])[1].places[1:]] if self._has_edges else []
+        told_apart = int(np.logical_or.reduce(below).sum()) / size if below else 1.0
+        return math.sqrt(size) * (0.02 + told_apart) ** 2
 
     def _context(self, opening: list[Claim]) -> tuple[int, Context]:
         mark = id(opening[0]) if opening else 0

@@ -142,11 +142,11 @@ class Contexts:
         closes = self.closing(tree, at) is not None and at == self.root_of(tree, at)
         for index, clue in enumerate(node.clues):
             if isinstance(clue, Edge) and not (closes and index == 0):
-                self._collect(tree, (*at, index), clue.child, self._follow(values, clue), places)
+                self._collect(tree, (*at, index), clue.child, self.follow(values, clue.relation, clue.as_of), places)
 
-    def _follow(self, values: Ids, edge: Edge) -> Ids:
-        """From each entity to its one object; a forward edge over a single-valued relation."""
-        view = self._graph.view(edge.relation, edge.as_of)
+    def follow(self, values: Ids, relation: str, day: str | None) -> Ids:
+        """From each entity to its one object, over a single-valued relation."""
+        view = self._graph.view(relation, day)
         reached = np.full(len(values), UNKNOWN, np.int32)
         known = np.flatnonzero(values != UNKNOWN)
         position, objects = view.pairs(values[known])

@@ -20,7 +20,7 @@ import numpy as np
 from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeAction
 from datagen.agents.symbolic.blurring import Blur
 from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook, is_list
-from datagen.agents.symbolic.contexts import Contexts, node_at
+from datagen.agents.symbolic.contexts import UNKNOWN, Contexts, node_at
 from datagen.knowledge.arrays import Ids
 from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue
 from datagen.knowledge.graph import FactGraph
@@ -28,6 +28,8 @@ from datagen.knowledge.taxonomy import PAGELESS
 
 ANCHORS_TRIED = 12
 LINKS_TRIED = 8
+SEPARATED = 0.5
+"""Share of a list's other members that a link has to lead elsewhere for, or it would tell too few apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +150,14 @@ class SymbolicBrowser:
         return None
 
     def _separates(self, entity: int, link: Claim) -> bool:
-        """Whether the link leads elsewhere for some member of a list that could become the vertex's pool."""
-        view = self._graph.view(link.clue.relation, link.clue.as_of)
-        lists = (c.closed for c in self._book.lists(entity) if c.clue.relation != link.clue.relation)
-        return any((view.pairs(ids)[1] != link.other).any() for ids in lists if ids is not None)
+        """Whether the link leads elsewhere for most members of some list that could become the vertex's pool."""
+        for claim in self._book.lists(entity):
+            if claim.closed is not None and claim.clue.relation != link.clue.relation:
+                ends = self._contexts.follow(claim.closed, link.clue.relation, link.clue.as_of)
+                elsewhere = int(((ends != UNKNOWN) & (ends != link.other)).sum())
+                if elsewhere >= SEPARATED * (len(claim.closed) - 1):
+                    return True
+        return False
 
     def _points(self, claim: Claim) -> bool:
         return isinstance(claim.clue, Match) and claim.clue.inverse
