@@ -137,3 +137,8 @@ def test_other_words_are_no_band(words: str):
 def test_random_bands_are_reproducible():
     literal = number_literal(52_138.0, "km")
     assert random.Random(1).choice(bands(literal)) == random.Random(1).choice(bands(literal))
+
+
+def test_a_share_ends_at_a_hundred_per_cent():
+    assert all(band.high <= 100 or band.high == UNBOUNDED for band in bands(number_literal(98.5, "%")))
+    assert any(100 < band.high < UNBOUNDED for band in bands(number_literal(120, "%")))

@@ -207,3 +207,26 @@ def test_parser_and_writer_travel_to_other_processes():
     query = Query(Node("stadium", (Match("designer", EntityRef("", "Ada Voss")),)))
     verbaliser, parser = pickle.loads(pickle.dumps((Verbaliser(CATALOGUE), PARSER)))
     assert same_meaning(parser.parse(verbaliser.write(query, random.Random(0))), query)
+
+
+def test_a_long_class_word_is_said_once_where_everything_is_of_that_class():
+    catalogue = make_catalogue(
+        "places",
+        [EntityType("place", "town or village", "towns and villages")],
+        [
+            Relation("near", "Near", ("place",), "entity", ("place",), single=False, clue=("that borders {o}",)),
+            Relation("area", "Area", ("place",), "number", unit="sq km", clue=("whose area is {o}",)),
+        ],
+    )
+    root = Node("place", (Edge("near", Node("place", (Within("area", "number", 10, 20, "sq km"),))),))
+    for seed in range(20):
+        text = Verbaliser(catalogue).write(Query(root), random.Random(seed))
+        assert same_meaning(Parser(catalogue).parse(text), Query(root))
+        assert "another one" in text
+        assert "another town" not in text
+
+
+@pytest.mark.parametrize("name", ["United Arab Emirates", "Netherlands", "Veltrin Islands"])
+def test_a_name_that_lists_shorten_gets_its_article_back(name: str):
+    assert name_words(name) == f"the {name}"
+    assert read_name(f"the {name}") == name

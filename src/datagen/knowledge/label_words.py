@@ -203,6 +203,8 @@ def words_for(
 def _with_time(noun: str, entry: LabelEntry | None, when: str) -> Words:
     """Words for a figure of one year, or for the last one that was reported."""
     place = "in" if _AMOUNT.match(noun) else "of"
+    clue: tuple[str, ...]
+    ask: tuple[str, ...]
     if when == "latest":
         clue = (f"whose latest reported {noun} is {{o}}", f"whose {noun}, at last report, was {{o}}")
         ask = (f"What is the latest reported {noun} {place} {{s}}?",)

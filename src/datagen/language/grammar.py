@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from datagen.knowledge.dates import MONTHS
 from datagen.language.names import NAME_PATTERN, QUOTED_PATTERN
-from datagen.language.phrases import ORDINALS, Phrase, PhraseTable, Voice
+from datagen.language.phrases import ONE, ORDINALS, Phrase, PhraseTable, Voice
 from datagen.language.vague_dates import DATE_PATTERN
 from datagen.language.vague_numbers import number_pattern, unit_words
 
@@ -115,8 +115,9 @@ def _terminals(table: PhraseTable) -> dict[str, tuple[int, str]]:
     """Pattern and priority by terminal. Where two can match, the longer kind of words has the higher priority."""
     word = prefix_tree(table.type_words.values())
     day = rf"\d{{1,2}} (?:{'|'.join(MONTHS)}) (?:\d{{4}}|the year \d{{1,3}})"
-    back = rf"(?:[Tt]his {word}|[Tt]hat {word}|[Tt]he (?:{'|'.join(ORDINALS)}) {word}|[Tt]he {word}(?: in question)?)"
-    root = rf"(?:this {word}|the first {word}|the {word} in question)"
+    again = prefix_tree([*table.type_words.values(), ONE])
+    back = rf"(?:[Tt]his {word}|[Tt]hat {word}|[Tt]he (?:{'|'.join(ORDINALS)}) {again}|[Tt]he {word}(?: in question)?)"
+    root = rf"(?:this {word}|the first {again}|the {word} in question)"
     closing = rf"[Ww]hat is (?:its name|it called|the name of {root}|{root} called)|[Ww]ho is {root}"
     units = {words for r in table.catalogue.relations.values() if (words := unit_words(r.unit))}
     unit = rf"{prefix_tree(units)}|(?: {QUOTED_PATTERN})?"
@@ -140,7 +141,7 @@ def _terminals(table: PhraseTable) -> dict[str, tuple[int, str]]:
         "IS_A": (7, rf"is an? {word}(?=[,.;?]| and )"),
         "DATE": (4, DATE_PATTERN),
         "NUMBER": (3, number_pattern(unit)),
-        "A_NEW": (2, rf"(?:an?|another|a (?:{'|'.join(ORDINALS[1:])})) {word}"),
+        "A_NEW": (2, rf"(?:an?|another|a (?:{'|'.join(ORDINALS[1:])})) {again}"),
         "QUOTED": (2, QUOTED_PATTERN),
         "NAME": (1, NAME_PATTERN),
         "_REL": (3, r"(?:that|who|which)(?= )"),

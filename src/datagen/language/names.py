@@ -34,11 +34,16 @@ _CONNECTORS = (
 _WORD = rf"(?:{_CAPITAL}\. (?={_CAPITAL})|(?:(?:[dlDL]|al|el)['’-])?{_CAPITAL}[\w'’-]*(?<!['’-]))"
 _NUMERAL = r"\d[\w-]*(?<!-)(?![.,:]\d)"
 _JOINED = rf"(?: (?:(?:{'|'.join(_CONNECTORS)}) )*{_WORD}| {_NUMERAL})"
-NAME_PATTERN = rf"(?:(?:St|Mt|Dr)\. )?{_WORD}(?:(?<=\. ){_WORD}|{_JOINED}|(?<= )(?:St|Mt)\. {_WORD})*"
+_PLURAL = r"United (?:Kingdom|States|Arab Emirates)\b|(?:[\w-]+ ){0,6}(?:Islands|Netherlands|Philippines|Republic|Maldives|Comoros)\b"
+"""Names of countries that stand behind "the" in a sentence, although lists leave it out."""
+NAME_PATTERN = (
+    rf"(?:the (?={_PLURAL}))?(?:(?:St|Mt|Dr)\. )?{_WORD}(?:(?<=\. ){_WORD}|{_JOINED}|(?<= )(?:St|Mt)\. {_WORD})*"
+)
 """Matches a bare name as far as it goes; the lexer of questions uses it."""
 
 QUOTED_PATTERN = r'"(?:[^"]|"")*"'
 _BARE = re.compile(NAME_PATTERN)
+_WITH_ARTICLE = re.compile(rf"(?:{_PLURAL})$")
 _UNSAFE = re.compile(rf"(?:{'|'.join(MONTHS)})\b|(?:.* )?[^\W\d]$|.*['’]s?$|.* (?:St|Mt|Dr)$", re.DOTALL)
 """A start that reads like a date, and ends that run into the next word or sentence."""
 
@@ -57,9 +62,9 @@ def name_words(name: str, *, always_quote: bool = False) -> str:
     """The name as a question says it."""
     if always_quote or _BARE.fullmatch(name) is None or _UNSAFE.match(name):
         return quoted(name)
-    return name
+    return f"the {name}" if _WITH_ARTICLE.match(name) else name
 
 
 def read_name(words: str) -> str:
     inside = unquoted(words)
-    return words if inside is None else inside
+    return words.removeprefix("the ") if inside is None else inside

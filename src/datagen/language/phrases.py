@@ -33,6 +33,8 @@ ORDINALS = (
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
     "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth",
 )  # fmt: skip
+ONE = "one"
+"""Stands for a long class word that the question has said before: "another one", "the second one"."""
 ANYTHING = "thing"
 """The word for a vertex without a type."""
 

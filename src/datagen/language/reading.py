@@ -16,7 +16,7 @@ from datagen.errors import ParseError
 from datagen.knowledge.dates import iso
 from datagen.knowledge.formula import Clue, Constant, Edge, EntityRef, IsA, Match, Node, Query, Within
 from datagen.language.names import read_name, unquoted
-from datagen.language.phrases import ORDINALS, PhraseTable, Shape, Voice
+from datagen.language.phrases import ONE, ORDINALS, PhraseTable, Shape, Voice
 from datagen.language.vague_dates import read_date_words
 from datagen.language.vague_numbers import read_number_words
 from datagen.records.fact import Literal
@@ -150,6 +150,8 @@ class _Reading:
     def _type_word(self, words: str) -> str:
         """The type word at the end of "There is a football club", "another town": the longest that is one."""
         pieces = words.split(" ")
+        if pieces[-1] == ONE and self.referents:
+            return self.referents[0].word
         for start in range(1, len(pieces)):
             word = " ".join(pieces[start:])
             if word in self.table.types_by_word:
@@ -163,6 +165,7 @@ class _Reading:
         """The referent of "that town", "this club", "the second town", "the club in question"."""
         lead, _, rest = words.partition(" ")
         ordinal, _, word = rest.partition(" ")
+        word = self.referents[0].word if word == ONE else word
         if lead.lower() == "the" and ordinal in ORDINALS and word in self.table.types_by_word:
             same = [r for r in self.referents if r.word == word]
             if ORDINALS.index(ordinal) < len(same):

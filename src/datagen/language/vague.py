@@ -97,7 +97,9 @@ def _year_spans(low: int, high: int) -> Iterator[tuple[int, int]]:
 @lru_cache(maxsize=16384)
 def _number_bands(low: float, high: float, unit: str) -> tuple[Band, ...]:
     ranges = {(low, high), *_round_ranges(low, high), *_telling_ranges(low, high, unit)}
-    holding = sorted(((b - a, a, b) for a, b in ranges if a <= low and high <= b))
+    # A share ends at 100 per cent; what is above it (a debt in per cent of GDP) is no share.
+    top = 100.0 if unit == "%" and high <= 100 else UNBOUNDED
+    holding = sorted(((b - a, a, b) for a, b in ranges if a <= low and high <= b and (b <= top or b == UNBOUNDED)))
     return tuple(Band(a, b, number_wordings(a, b, unit)[0]) for _, a, b in holding)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datagen.errors import WordingError
 from datagen.knowledge.formula import Clue, Edge, IsA, Node, Query
 from datagen.language.grammar import LEADS_FIND, LEADS_FIND_ASKING, LEADS_PERSON_ASKING, LEADS_THERE
-from datagen.language.phrases import ORDINALS, AskPhrase, Phrase, PhraseTable, Voice
+from datagen.language.phrases import ONE, ORDINALS, AskPhrase, Phrase, PhraseTable, Voice
 from datagen.language.wording import (
     MAIN,
     RELATIVE,
@@ -139,23 +139,25 @@ class Writer:
         self.queue.append(vertex)
         if vertex.number == 1:
             return f"{article(vertex.word)} {vertex.word}"
-        if self.totals[vertex.word] == 2:
-            return f"another {vertex.word}"
-        return f"a {ORDINALS[vertex.number - 1]} {vertex.word}"
+        start = "another" if self.totals[vertex.word] == 2 else f"a {ORDINALS[vertex.number - 1]}"
+        return f"{start} {self._again(vertex)}"
+
+    def _again(self, vertex: Vertex) -> str:
+        """The class word once more; "one" for a long one, where all things in the question are of that class."""
+        return ONE if len(self.totals) == 1 and vertex.word.count(" ") > 1 and not self.style.plain else vertex.word
 
     def _back(self, vertex: Vertex) -> str:
         """Later mention: "that town", "this club" for what is sought, "the second town" once there are several."""
-        if self.introduced[vertex.word] == 1:
-            pointing = "this" if vertex is self.root else "that"
-            return f"{self.rng.choice((pointing, pointing, 'the'))} {vertex.word}"
-        return f"the {ORDINALS[vertex.number - 1]} {vertex.word}"
+        if self.introduced[vertex.word] > 1:
+            return f"the {ORDINALS[vertex.number - 1]} {self._again(vertex)}"
+        pointing = "this" if vertex is self.root else "that"
+        return f"{self.rng.choice((pointing, pointing, 'the'))} {vertex.word}"
 
     def _sought(self) -> str:
         """The root in the closing question, where "the first town" could be misread."""
-        word = self.root.word
-        if self.totals[word] == 1:
-            return f"this {word}"
-        return self.rng.choice((f"the {word} in question", f"the first {word}"))
+        if self.totals[self.root.word] == 1:
+            return f"this {self.root.word}"
+        return self.rng.choice((f"the {self.root.word} in question", f"the first {self._again(self.root)}"))
 
     def _short_lead(self) -> str | None:
         """One sentence: "Which stadium was opened in 1925?", "Name the stadium that ..."."""
@@ -395,6 +397,4 @@ def _begins_with_date(edge: Edge, phrase: Phrase) -> bool:
 
 
 def _joined(parts: list[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return "".join(parts) if len(parts) < 2 else f"{', '.join(parts[:-1])} and {parts[-1]}"
