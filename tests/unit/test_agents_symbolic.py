@@ -281,7 +281,7 @@ def proposal_web() -> MemoryWeb:
     return MemoryWeb([*football_pages(), *news])
 
 
-PROPOSERS = [SymbolicProposer("M1", COMPETENCE, DEEP), SymbolicProposer("M2", COMPETENCE, BROAD)]
+PROPOSERS = [SymbolicProposer(name, COMPETENCE, kind, min_steps=2) for name, kind in (("M1", DEEP), ("M2", BROAD))]
 THEMES = ("club home ground founded", "stadium opened town", "volcano eruption", "league season", "coach appointed")
 SEED = SeedQuestion(
     "seed-1",

@@ -5,7 +5,7 @@
                  (see `describing`); a seed question's skeleton says how many hops and which relations are wanted
     3  source    each used fact is credited to the page that states it; other hosts are preferred over one more
                  page of the same
-    4  accept    at least two hops, one stated on or after the cut-off day, from at least two
+    4  accept    at least three facts, one stated on or after the cut-off day, from at least two
                  hosts, and no single page that states them all
 
 Nothing but the tools is used: what was not read on a visited page is not in the proposal. The proposal's uniqueness is
@@ -32,10 +32,10 @@ from datagen.records.question import Hop
 from datagen.web.tools import Web
 
 DEFAULT_CUTOFF = "2024-01-01"
-ROOTS_TRIED = 14
-MIN_STEPS = 2
-WANTED_STEPS = 3
-"""A chain of fewer steps is taken only when none of the entities tried gives a longer one."""
+ROOTS_TRIED = 24
+MIN_DEPTH = 2
+MIN_STEPS = 3
+"""Facts of a chain; two make a question that one page and one click answer."""
 MIN_HOSTS = 2
 """Hosts that state a chain's hops, unless the corpus has but one."""
 HINTED = 4.0
@@ -71,6 +71,7 @@ class SymbolicProposer:
         *,
         cutoff: str = DEFAULT_CUTOFF,
         min_hosts: int = MIN_HOSTS,
+        min_steps: int = MIN_STEPS,
         complete_types: Iterable[str] = (),
         budget: Budget | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class SymbolicProposer:
         self._temperament = temperament
         self.cutoff = cutoff
         self.min_hosts = min_hosts
+        self.min_steps = min_steps
         self.complete_types = frozenset(complete_types)
         """Types that the config declares complete: their members are told apart from the whole class."""
         self._budget = budget or Budget(searches=60, visits=250)
@@ -108,21 +110,22 @@ class _Session:
         self._catalogue: Catalogue = memory.notebook.catalogue
         self._cutoff = proposer.cutoff
         self._min_hosts = proposer.min_hosts
+        self._min_steps = proposer.min_steps
         self._complete_types = proposer.complete_types
         self._rng = rng
 
     def chain(self, harvest: Harvest, themes: tuple[str, ...], seed: SeedQuestion | None) -> Chain | tuple[str, str]:
-        """The first chain that joins two themes in enough steps, else the longest of those found."""
+        """The first chain that joins two themes, else the first at all."""
         roots = self._roots(seed)
         if not roots:
             return "no_facts", f"{self._memory.visits} visits brought no entity with linked facts"
         describer = Describer(self._memory, self._rng, self._preferences(seed), self._complete_types)
-        hops = _hops(seed.skeleton) if seed else self._rng.choice((2, 3, 3))
+        hops = max(2, _hops(seed.skeleton)) if seed else self._rng.choice((2, 3, 3))
         spare: Chain | None = None
-        miss = ("no_chain", f"none of {len(roots)} entities could be described in {MIN_STEPS} steps or more")
+        miss = ("no_chain", f"none of {len(roots)} entities could be described in {self._min_steps} steps or more")
         for key in roots[:ROOTS_TRIED]:
             description = describer.describe(key, hops, frozenset())
-            if description is None or len(description.steps) < MIN_STEPS or depth(description.node) < MIN_STEPS:
+            if description is None or len(description.steps) < self._min_steps or depth(description.node) < MIN_DEPTH:
                 continue
             chain = self._sourced(description, harvest, themes, seed)
             if not chain.is_recent(self._cutoff):
@@ -131,10 +134,10 @@ class _Session:
                 miss = ("one_host", "all hops of the chain are stated on one host")
             elif self._on_one_page(description):
                 miss = ("one_page", "one page states all hops of the chain")
-            elif len(chain.themes) > 1 and len(chain.steps) >= WANTED_STEPS:
+            elif len(chain.themes) > 1:
                 return chain
-            elif spare is None or len(chain.steps) > len(spare.steps):
-                spare = chain
+            else:
+                spare = spare or chain
         return spare or miss
 
     def _roots(self, seed: SeedQuestion | None) -> list[str]:
