@@ -10,9 +10,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 WORKERS ?= 2
 
-# The server's analytics and the client's telemetry are off for everything that is started from here.
+# The server's analytics and the client's telemetry are off for everything that is started from here, and what the
+# library logs belongs to the record of a flow run.
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
+export PREFECT_LOGGING_EXTRA_LOGGERS := datagen
 export PREFECT_HOME ?= $(CURDIR)/$(OUT)/prefect
 
 .PHONY: dataset test lint bench serve flow clean help

@@ -93,7 +93,7 @@ def main() -> None:
     if given.make:
         make(given.make, given.key)
         return
-    from flows.local import QUIET, drain, server
+    from flows.local import SETTINGS, drain, server
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -102,7 +102,7 @@ def main() -> None:
         started = time.perf_counter()
         with server(folder / "prefect") as url:
             server_start = time.perf_counter() - started
-            environment = os.environ | QUIET | {"PREFECT_API_URL": url, "PREFECT_HOME": str(folder / "prefect")}
+            environment = os.environ | SETTINGS | {"PREFECT_API_URL": url, "PREFECT_HOME": str(folder / "prefect")}
             for number, variant in enumerate(("plain", "flow", "flow", "plain")):
                 keys = overlays(folder, f"run-{number}", given.shards, given.shard_size)
                 best[variant] = min(best.get(variant, (float("inf"), 0.0)), measure(variant, keys, environment))

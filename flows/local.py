@@ -21,7 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "datagen",  # what the library logs belongs to the record of the run
+}
 START_TIMEOUT_S = 120
 DRAIN_TIMEOUT_S = 300
 STABLE_S = 2.0
@@ -36,10 +40,10 @@ def server(home: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    environment = os.environ | QUIET | {"PREFECT_HOME": str(home.resolve())}
-    environment.pop("PREFECT_API_URL", None)
     url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | SETTINGS | {"PREFECT_HOME": str(home.resolve()), "PREFECT_UI_API_URL": url}
+    environment.pop("PREFECT_API_URL", None)
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -102,7 +106,7 @@ def main(arguments: list[str]) -> int:
         if url is None:
             url = stack.enter_context(server(home))
         # The flow runs in a process of its own: when it has ended, everything it had to tell the server is on its way.
-        environment = os.environ | QUIET | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home.resolve())}
+        environment = os.environ | SETTINGS | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home.resolve())}
         return subprocess.run(command, env=environment, check=False).returncode
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flows.local import QUIET, drain, server
+from flows.local import SETTINGS, drain, server
 
 pytestmark = pytest.mark.pipeline
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def prefect(tmp_path_factory) -> Iterator[dict[str, str]]:
     """Environment of a process that talks to a server of our own."""
     home = tmp_path_factory.mktemp("prefect")
     with server(home) as url:
-        yield os.environ | QUIET | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
+        yield os.environ | SETTINGS | {"PREFECT_API_URL": url, "PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
 
 
 def post(environment: dict[str, str], path: str, body: dict) -> list | dict:

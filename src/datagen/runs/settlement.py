@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,8 @@ from typing import Protocol
 from datagen.runs.directory import Run
 from datagen.runs.shards import Row, Wave, missing_blocks, read_outcomes, save_wave, saved_waves
 from datagen.runs.workers import Pool, ShardReport, Work
+
+log = logging.getLogger(__name__)
 
 SETTLED_COLUMNS = [
     "recipe",
@@ -117,4 +120,5 @@ def carry_out(run: Run, settlement: Settlement, *, pool: Pool, work: Work, watch
         for report in pool(work, run.directory, missing_blocks(run, wave)):
             watch.shard_finished(report)
         settlement.take(run, wave)
+        log.info("wave %d: accepted %s of %s", index, settlement.accepted, dict(settlement.target))
         watch.standing(settlement)
