@@ -45,6 +45,8 @@ class Notebook:
         self.types: dict[str, str] = {}
         self.pages_read: set[str] = set()
         self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._folds: dict[str, set[str]] = defaultdict(set)
+        """Every (folded) name of an entity, its aliases among them."""
         self._about: dict[tuple[str, str], list[Statement]] = defaultdict(list)
         self._of_relation: dict[str, list[Statement]] = defaultdict(list)
         self._closures: list[Closure] = []
@@ -138,6 +140,7 @@ class Notebook:
             name = key.rsplit("/", 1)[-1] if is_nameless(key) else None
         if name is not None:
             self.names.setdefault(key, name)
+            self._folds[key].add(fold(name))
             keys = self._by_name[fold(name)]
             if key not in keys:
                 keys.append(key)
@@ -160,18 +163,32 @@ class Notebook:
         known = self.types.get(key)
         return known is None or any(self.catalogue.is_a(known, t) or self.catalogue.is_a(t, known) for t in types)
 
+    def known_as(self, key: str) -> str:
+        """For an unlinked mention the one entity with a page that goes by this name, if there is just one."""
+        if not is_nameless(key):
+            return self.key(key)
+        paged = [
+            k for k in self.keys_named(self.names.get(key, ""), (self.types.get(key) or "",)) if not is_nameless(k)
+        ]
+        return paged[0] if len(paged) == 1 else key
+
     def target(self, constant: EntityRef, types: Sequence[str]) -> Target:
-        return Target(frozenset(self.keys_named(constant.name, types)), frozenset({fold(constant.name)}), named=True)
+        keys = self.keys_named(constant.name, types)
+        paged = [k for k in keys if not is_nameless(k)]
+        aliases = self._folds[paged[0]] if len(paged) == 1 else ()
+        return Target(frozenset(keys), frozenset({fold(constant.name), *aliases}), named=True)
 
     def target_of(self, keys: Iterable[str]) -> Target:
-        chosen = frozenset(keys)
-        return Target(chosen, frozenset(fold(self.names[k]) for k in chosen if k in self.names), named=False)
+        chosen = frozenset(map(self.known_as, keys))
+        return Target(chosen, frozenset(f for k in chosen for f in self._folds[k]), named=False)
 
     def statements(self, subject: str, relation: str, day: str | None) -> list[Statement]:
         """Trusted statements of the day, strongest and newest first; nameless mentions of the same name join in."""
+        subject = self.known_as(subject)
         found = list(self._about.get((subject, relation), ()))
-        if not is_nameless(subject) and subject in self.names:
-            for other in self._by_name.get(fold(self.names[subject]), ()):
+        if not is_nameless(subject):
+            called = dict.fromkeys(other for f in sorted(self._folds[subject]) for other in self._by_name[f])
+            for other in called:
                 if is_nameless(other) and self.could_be(other, (self.types.get(subject) or "",)):
                     found += self._about.get((other, relation), ())
         usable = [s for s in found if s.rank and covers(s.fact.valid_from, s.fact.as_of, day)]
@@ -205,7 +222,7 @@ class Notebook:
                 and covers(s.fact.valid_from, s.fact.as_of, day)
                 and target.holds(s.fact.object_key, s.fact.object)
             ):
-                keys.setdefault(s.fact.subject)
+                keys.setdefault(self.known_as(s.fact.subject))
         for closure in self.closures("subjects", relation, day):
             if self._anchored(closure, target):
                 keys.update(dict.fromkeys(closure.members))
@@ -218,7 +235,7 @@ class Notebook:
             named = self.names.get(s.fact.subject, "")
             trusted = s.rank and covers(s.fact.valid_from, s.fact.as_of, day)
             if trusted and s.fact.object_key and target.holds(s.fact.subject, named):
-                keys.setdefault(s.fact.object_key)
+                keys.setdefault(self.known_as(s.fact.object_key))
         return list(keys)
 
     def closures(self, side: str, relation: str, day: str | None) -> list[Closure]:
@@ -311,7 +328,7 @@ class Notebook:
         return Status.UNKNOWN, ""
 
     def _is_object(self, key: str, relation: Relation, target: Target, day: str | None) -> tuple[Status, str]:
-        mine = Target(frozenset({key}), frozenset({fold(self.names.get(key, ""))}), named=False)
+        mine = self.target_of([key])
         excluded = ""
         for subject in sorted(target.keys):
             found = (

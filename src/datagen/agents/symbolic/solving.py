@@ -11,7 +11,7 @@ from typing import Literal as OneOf
 
 from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.page_memory import PageMemory
-from datagen.agents.symbolic.standing import Statement
+from datagen.agents.symbolic.standing import Statement, is_nameless
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query, walk_clues
 from datagen.records.page import Page
@@ -170,8 +170,17 @@ def missed(memory: PageMemory, keys: Iterable[str], node: Node) -> Failure:
 
 
 def page_of(memory: PageMemory, key: str) -> Page | None:
-    """The entity's own page, visited; None for an entity without one."""
-    return None if key.startswith("entity:") else memory.read(key)
+    """The entity's own page, visited; one that is only named is looked up first. None for an entity without a page."""
+    notebook = memory.notebook
+    key = notebook.known_as(key)
+    if is_nameless(key):
+        name = notebook.names.get(key, "")
+        kind = notebook.types.get(key)
+        hits = memory.search(f"{name} {type_words(notebook.catalogue, [kind] if kind else [])}", top_k=5)
+        for hit in [h for h in hits if not is_list_like(h)][:2]:
+            memory.read(hit.url)
+        key = notebook.known_as(key)
+    return None if is_nameless(key) else memory.read(key)
 
 
 def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Attempt:
@@ -182,6 +191,7 @@ def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Att
     key = found.keys[0]
     if query.ask is None:
         page_of(memory, key)
+        key = notebook.known_as(key)
         return _attempt(solver, memory, found, answer=notebook.names[key], answer_key=key)
     relation = notebook.catalogue.relations[query.ask]
     page_of(memory, key)
