@@ -174,6 +174,17 @@ def test_dropping_the_clue_that_closes_the_set_leaves_it_unbounded():
     assert proof.excluded_by == {"type": 4, "complete_list": 1, "stated_value": 1}
 
 
+def test_dropping_a_clue_of_a_listed_child_frees_whom_the_list_had_excluded():
+    born = subjects_list("born_in", "p1", ("b1", "b3", "c1", "c2"))
+    lived = subjects_list("lived_in", "p2", ("b1", "b2"))
+    early = subjects_list("founded", day("1901-01-01"), ("p1",), entity_type="place")
+    query = Query(Node("person", (match("lived_in", "p2"), Edge("born_in", Node("place", (EARLY,))))))
+    proof = checked([founded("p2", "1950-01-01")], query, closures=[born, lived, early])
+
+    assert proof.answer_set == ("b1",)
+    assert proof.necessity == (2, 2, 2)
+
+
 def test_each_clue_is_quoted_from_a_page_that_states_it():
     proof = checked(TOY, TOY_QUERY)
 

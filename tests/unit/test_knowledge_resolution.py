@@ -296,6 +296,16 @@ def test_a_statement_that_a_dated_list_contradicts_is_doubted_on_all_its_days():
     assert verdict(graph, "united", match("squad", "ann", as_of="2024-02-01"), "club") == "possible"
 
 
+def test_doubt_about_a_value_reaches_its_other_tenures():
+    tenures = [("2024-01-01", "2024-02-01", "p"), ("2024-06-01", "2024-07-01", "q")]
+    graph = build(
+        [fact("united", "squad", "ann", evidence(page), first, last) for first, last, page in tenures],
+        [subjects_list("squad", "ann", ("rovers",), as_of="2024-06-15")],
+    )
+
+    assert verdict(graph, "united", match("squad", "ann", as_of="2024-01-15"), "club") == "possible"
+
+
 # --- look-alikes -----------------------------------------------------------------------------------------------------
 
 
