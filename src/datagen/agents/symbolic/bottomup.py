@@ -46,7 +46,7 @@ TESTED = 10
 """Candidates of one vertex whose own pages are visited in one round."""
 UNLIKELY = 20
 """Candidates per round that are heard although nothing speaks for them yet."""
-RELATED = 4
+RELATED = 6
 """Entities behind one edge of a candidate that are looked at."""
 
 
@@ -210,8 +210,9 @@ class _Casting:
 
     def _test_round(self, node: Node) -> list[str]:
         """Hear the most promising candidates read of so far; the promise is what the notebook already says."""
-        known = self._notebook.types.items()
-        cast = [k for k, t in known if node.type is None or self._catalogue.is_a(t, node.type)]
+        known = list(self._notebook.types.items())
+        of_class = (k for k, t in known if node.type is None or self._catalogue.is_a(t, node.type))
+        cast = list(dict.fromkeys(map(self._notebook.known_as, of_class)))
         ranked = sorted((self._promise(k, node), i, k) for i, k in enumerate(cast) if (k, node) not in self._heard)
         passed = [k for k, n in self._heard if n == node and self._heard[k, n].status is Status.YES]
         unlikely = 0
@@ -292,11 +293,14 @@ class _Casting:
         relation = self._catalogue.relations[edge.relation]
         related = self._related(key, edge, relation)
         child = self._typed(edge)
-        statuses = [self._child_status(k, child, last=last) for k in related[:RELATED]]
-        if Status.YES in statuses:
-            return Status.YES
+        ranked = sorted((self._promise(k, child), i, k) for i, k in enumerate(related))
+        likely = [k for (contradicted, _), _, k in ranked if not contradicted]
+        for key_there in likely[:RELATED]:
+            if self._child_status(key_there, child, last=last) is Status.YES:
+                return Status.YES
         closed = relation.single if not edge.inverse else False
-        all_out = bool(statuses) and len(related) <= RELATED and all(s is Status.NO for s in statuses)
+        statuses = [self._heard[k, child].status for k in likely[:RELATED]]
+        all_out = bool(related) and len(likely) <= RELATED and all(s is Status.NO for s in statuses)
         return Status.NO if all_out and closed else Status.UNKNOWN
 
     def _child_status(self, key: str, child: Node, *, last: bool) -> Status:

@@ -46,6 +46,8 @@ ENOUGH = 12
 """A set this small is checked one by one rather than narrowed further."""
 POOL_LIMIT = 60
 """Candidates looked at per vertex; beyond it the question is too open for this solver."""
+HEARD = 8
+"""Entities behind one edge of a candidate that are looked at."""
 CHILD_LIMIT = 4
 """Children of an unidentified child vertex that are climbed from."""
 
@@ -306,12 +308,14 @@ class _Climb:
 
     def _hearing(self, key: str, edge: Edge, typed: Node, related: list[str]) -> Status:
         """Whether one of the entities that stand in the relation to the candidate satisfies the child vertex."""
-        if self._verify(related[:CHILD_LIMIT], typed, complete=False):
+        leaves = [c for c in typed.clues if not isinstance(c, Edge)]
+        likely = [k for k in related if all(self._status(k, c) is not Status.NO for c in leaves)][:HEARD]
+        if self._verify(likely, typed, complete=False):
             return Status.YES
         relation = self._catalogue.relations[edge.relation]
         only = (relation.single and not edge.inverse) or self._notebook.objects_closed(key, relation.id, edge.as_of)
         ruled_out = all(self._contradicted(k, typed) for k in related)
-        return Status.NO if only and ruled_out and len(related) <= CHILD_LIMIT else Status.UNKNOWN
+        return Status.NO if only and ruled_out else Status.UNKNOWN
 
     def _contradicted(self, key: str, node: Node) -> bool:
         return any(self._any_status(key, clue) is Status.NO for clue in node.clues)
