@@ -162,9 +162,9 @@ def choose_example(rows: Sequence[Row]) -> Row | None:
 
 def _example_parts(row: Row) -> dict[str, Any]:
     certificate = row["certificate"]
+    first_by_clue = {item["clue"]: item for item in reversed(row["evidence"])}
     clues = []
-    for item in row["evidence"]:
-        index = item["clue"]
+    for index, item in sorted(first_by_clue.items()):
         clues.append(
             {
                 "text": certificate["clues"][index],
