@@ -90,15 +90,22 @@ def _shape_plot(statistics: Mapping[str, Any], path: Path) -> Path:
 def _shrink_plot(statistics: Mapping[str, Any], path: Path) -> Path:
     import matplotlib.pyplot as plt
 
-    sizes = statistics["median_sizes"]
+    sizes = [None if s == float("inf") else s for s in statistics["median_sizes"]]
+    bounded = [s for s in sizes if s is not None]
+    top = max(bounded, default=1.0)
+    names = [str(index + 1) for index in range(len(sizes))]
     figure, axis = plt.subplots(figsize=(6, 3.6))
-    known = [(i + 1, s) for i, s in enumerate(sizes) if s is not None and s != float("inf")]
-    axis.plot([x for x, _ in known], [y for _, y in known], marker="o", color=BLUE)
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_xticks(range(1, len(sizes) + 1))
+    axis.bar(
+        names, [top if s is None else s for s in sizes], color=[GREY if s is None else BLUE for s in sizes], width=0.7
+    )
+    for index, size in enumerate(sizes):
+        label = "unbounded" if size is None else f"{size:,.0f}"
+        axis.text(index, top if size is None else size, label, ha="center", va="bottom", fontsize=9)
     axis.set_title("Candidates left after each clue of the root (median)", fontsize=10, loc="left")
-    axis.set_xlabel("clues taken, in order (points with an unbounded median are not drawn)")
+    axis.set_xlabel("clues of the root taken, in order")
     axis.set_ylabel("entities that could match")
+    axis.set_ylim(bottom=0)
+    axis.margins(y=0.12)
     return _save(figure, path)
 
 
