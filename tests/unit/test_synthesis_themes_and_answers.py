@@ -145,3 +145,12 @@ def test_only_distinctive_words_of_a_name_tell_on_its_bearer():
 
 def test_an_alias_free_text_answer_is_its_own_form():
     assert is_correct(Answer("green", "text", "green"), "Green")
+
+
+@pytest.mark.parametrize("words", ["81.7 years", "37.4%", "12.424 million t", "47,200"])
+def test_the_key_of_a_rounded_figure_is_the_figure_itself(words: str):
+    literal = parse_literal(words, "number")
+    assert literal is not None
+    answer = literal_answer(literal)
+    assert answer is not None
+    assert answer.canonical == words

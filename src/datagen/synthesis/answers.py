@@ -145,10 +145,17 @@ def _number_answer(literal: Literal) -> Answer | None:
     middle = (literal.low + literal.high) / 2
     digits = f"{middle:.6f}".rstrip("0").rstrip(".")
     commas = f"{float(digits):,.6f}".rstrip("0").rstrip(".")
-    canonical = format_literal(literal)
+    # "81.7 years" and "81.65 to 81.75 years" are one value; the key is what a person would write.
+    plain = f"{commas}%" if literal.unit == "%" else f"{commas} {literal.unit}".strip()
+    canonical = next((words for words in (plain, literal.text) if _is_exactly(literal, words)), format_literal(literal))
     forms = (digits, commas, f"{digits} {literal.unit}".strip(), f"{commas} {literal.unit}".strip())
     aliases = tuple(dict.fromkeys(form for form in forms if form not in (literal.text, canonical)))
     return Answer(literal.text, "number", canonical, aliases, unit=literal.unit)
+
+
+def _is_exactly(literal: Literal, words: str) -> bool:
+    said = parse_literal(words, literal.kind, literal.unit)
+    return said is not None and (said.low, said.high, said.unit) == (literal.low, literal.high, literal.unit)
 
 
 def answer_of(graph: FactGraph, query: Query, key: str) -> Answer | None:
