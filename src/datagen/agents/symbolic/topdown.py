@@ -119,10 +119,11 @@ class _Climb:
             fresh = [k for k in keys if k not in pool and (not node.type or self._notebook.could_be(k, (node.type,)))]
             survivors = self._verify(fresh, node, complete=False)
             pool.update(dict.fromkeys(fresh))
-        if not survivors:
-            fresh = [k for k in self._whole_class(node) if k not in pool]
-            survivors = self._verify(fresh, node, complete=False)
-            pool.update(dict.fromkeys(fresh))
+        for last_resort in (self._whole_class, self._class_by_page):
+            if not survivors and node.type is not None:
+                fresh = [k for k in last_resort(node, node.type) if k not in pool]
+                survivors = self._verify(fresh, node, complete=False)
+                pool.update(dict.fromkeys(fresh))
         self._pool = list(pool)
         return survivors
 
@@ -234,16 +235,17 @@ class _Climb:
         )
         return self._of_type(node.type)
 
-    def _whole_class(self, node: Node) -> list[str]:
-        """The class itself, from its list pages: the last resort."""
-        if node.type is None:
-            return []
-        words = plural(self._catalogue, node.type)
+    def _whole_class(self, node: Node, type_id: str) -> list[str]:
+        """Members of the class that its list pages, and all that was read so far, speak for."""
+        words = plural(self._catalogue, type_id)
         self._read_all(lists_of_all(self._memory.search(f"register list {words}", top_k=8), words, 2))
-        everyone = self._notebook.members(node.type) or self._of_type(node.type)
+        everyone = self._notebook.members(type_id) or self._of_type(type_id)
         leaves = [c for c in node.clues if not isinstance(c, Edge)]
-        told = [k for k in everyone if any(self._status(k, c) is Status.YES for c in leaves)]
-        return told or scan_class(self._memory, self._memory.search(words, top_k=8), node.type)
+        return [k for k in everyone if any(self._status(k, c) is Status.YES for c in leaves)]
+
+    def _class_by_page(self, _: Node, type_id: str) -> list[str]:
+        """The class page by page: the very last resort."""
+        return scan_class(self._memory, self._memory.search(plural(self._catalogue, type_id), top_k=8), type_id)
 
     def _of_type(self, type_id: str | None) -> list[str]:
         types = self._notebook.types
