@@ -35,6 +35,17 @@ def test_a_run_prints_its_funnel_and_leaves_exactly_its_target(finished):
     assert (finished / "release" / "README.md").exists()
 
 
+def test_rows_name_what_made_them_and_unmeasured_spend_is_null(finished):
+    config = storage.read_json(finished / "run" / "config.json")
+
+    for row in storage.read_parquet(finished / "run" / "questions.parquet").to_pylist():
+        assert row["lineage"]["config"] == config["digest"]
+        assert row["lineage"]["snapshot"] == config["snapshot"]
+        assert (row["lineage"]["seed"], row["lineage"]["cast"], row["lineage"]["models"]) == (7, "symbolic", [])
+        assert row["spend"]["cost_usd"] is None
+        assert row["spend"]["input_tokens"] is None
+
+
 def test_report_tells_a_finished_run_again_to_people_and_to_machines(datagen, finished):
     code, text, _ = datagen("report", finished / "run")
     assert code == 0
