@@ -92,7 +92,7 @@ def test_resuming_a_finished_run_makes_nothing_anew(datagen, finished):
 
 
 def test_a_target_out_of_reach_ends_with_exit_code_3_and_says_what_is_missing(datagen, small_run, tmp_path):
-    short = ("run.max_candidates_per_question=1", "run.workers=1", "run.target={infoseek=8}")
+    short = ("run.max_candidates_per_question=1", "run.workers=1", "run.target={infoseek=40}")
     code, text, errors = datagen("run", "demo", *small_run(tmp_path, *short))
 
     assert code == 3
