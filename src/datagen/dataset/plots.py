@@ -90,22 +90,25 @@ def _shape_plot(statistics: Mapping[str, Any], path: Path) -> Path:
 def _shrink_plot(statistics: Mapping[str, Any], path: Path) -> Path:
     import matplotlib.pyplot as plt
 
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.6))
     sizes = [None if s == float("inf") else s for s in statistics["median_sizes"]]
-    bounded = [s for s in sizes if s is not None]
-    top = max(bounded, default=1.0)
+    top = max((s for s in sizes if s is not None), default=1.0)
     names = [str(index + 1) for index in range(len(sizes))]
-    figure, axis = plt.subplots(figsize=(6, 3.6))
-    axis.bar(
-        names, [top if s is None else s for s in sizes], color=[GREY if s is None else BLUE for s in sizes], width=0.7
-    )
+    left.bar(names, [top if s is None else s for s in sizes], color=[GREY if s is None else BLUE for s in sizes])
     for index, size in enumerate(sizes):
         label = "unbounded" if size is None else f"{size:,.0f}"
-        axis.text(index, top if size is None else size, label, ha="center", va="bottom", fontsize=9)
-    axis.set_title("Candidates left after each clue of the root (median)", fontsize=10, loc="left")
-    axis.set_xlabel("clues of the root taken, in order")
-    axis.set_ylabel("entities that could match")
-    axis.set_ylim(bottom=0)
-    axis.margins(y=0.12)
+        left.text(index, top if size is None else size, label, ha="center", va="bottom", fontsize=9)
+    left.set_title("Candidates left after each clue of the root (median)", fontsize=10, loc="left")
+    left.set_xlabel("clues of the root taken, in order")
+    left.set_ylabel("entities that could match")
+    left.yaxis.get_major_locator().set_params(integer=True)
+    left.margins(y=0.12)
+    counts = statistics["without_one_clue"]
+    right.bar(list(counts), list(counts.values()), color=BLUE)
+    right.set_title("What each clue is needed for: candidates without it", fontsize=10, loc="left")
+    right.set_xlabel("entities that could match if this clue alone were missing")
+    right.set_ylabel("clues")
+    figure.tight_layout()
     return _save(figure, path)
 
 

@@ -85,6 +85,7 @@ def describe(rows: Sequence[Row]) -> dict[str, Any]:
         "excluded_by": _excluded(rows),
         "obfuscations": _counts(o["kind"] for r in rows for o in r["obfuscations"]),
         "median_sizes": median_sizes(rows),
+        "without_one_clue": without_one_clue(rows),
     }
 
 
@@ -139,6 +140,19 @@ def _excluded(rows: Sequence[Row]) -> dict[str, int]:
     for row in rows:
         total.update({k: v or 0 for k, v in (row["certificate"]["excluded_by"] or {}).items()})
     return dict(sorted(total.items()))
+
+
+NECESSITY_BINS = ((2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (30, "11-30"), (100, "31-100"))
+
+
+def without_one_clue(rows: Sequence[Row]) -> dict[str, int]:
+    """Clues by how many entities could match if that clue alone were missing."""
+    counts = {name: 0 for _, name in NECESSITY_BINS} | {"over 100": 0, "unbounded": 0}
+    for row in rows:
+        for size in row["certificate"]["necessity"]:
+            name = next((name for limit, name in NECESSITY_BINS if size <= limit), "over 100")
+            counts["unbounded" if size < 0 else name] += 1
+    return counts
 
 
 def median_sizes(rows: Sequence[Row]) -> list[float | None]:
