@@ -66,13 +66,18 @@ class Notebook:
             for alias in (entity.name, *entity.aliases):
                 self._introduce(entity.key, alias, entity.type)
             self.names[entity.key] = entity.name
+        met: set[tuple[str, str | None]] = set()
         for fact in (*reading.facts, *self._listed(reading.closures, anchors, page.published_at)):
-            relation = self.catalogue.relations[fact.relation]
             statement = Statement(self._relinked(fact), rank, page.published_at or "")
             self._about[statement.fact.subject, fact.relation].append(statement)
             self._of_relation[fact.relation].append(statement)
-            self._introduce(fact.subject, anchors.get(fact.subject), _only(relation.subject_types))
-            if fact.object_key is not None:
+            relation = self.catalogue.relations[fact.relation]
+            kind = _only(relation.subject_types)
+            if (fact.subject, kind) not in met:
+                met.add((fact.subject, kind))
+                self._introduce(fact.subject, anchors.get(fact.subject), kind)
+            if fact.object_key is not None and (fact.object_key, fact.object) not in met:
+                met.add((fact.object_key, fact.object))
                 self._introduce(fact.object_key, fact.object, _only(relation.object_types))
         for closure in reading.closures if rank else ():
             anchor = closure.anchor_key
@@ -184,15 +189,25 @@ class Notebook:
 
     def statements(self, subject: str, relation: str, day: str | None) -> list[Statement]:
         """Trusted statements of the day, strongest and newest first; nameless mentions of the same name join in."""
-        subject = self.known_as(subject)
+        usable = self._trusted(self.known_as(subject), relation, day)
+        return (
+            sorted(usable, key=lambda s: (-s.rank, _descending(s.published_at), s.url)) if len(usable) > 1 else usable
+        )
+
+    def _trusted(self, subject: str, relation: str, day: str | None) -> list[Statement]:
+        """Trusted statements of the day in reading order, those about unlinked mentions of the subject last."""
         found = list(self._about.get((subject, relation), ()))
         if not is_nameless(subject):
-            called = dict.fromkeys(other for f in sorted(self._folds[subject]) for other in self._by_name[f])
-            for other in called:
-                if is_nameless(other) and self.could_be(other, (self.types.get(subject) or "",)):
-                    found += self._about.get((other, relation), ())
-        usable = [s for s in found if s.rank and covers(s.fact.valid_from, s.fact.as_of, day)]
-        return sorted(usable, key=lambda s: (-s.rank, _descending(s.published_at), s.url))
+            for other in self._unlinked(subject):
+                found += self._about.get((other, relation), ())
+        return [s for s in found if s.rank and covers(s.fact.valid_from, s.fact.as_of, day)]
+
+    def _unlinked(self, key: str) -> list[str]:
+        """Mentions without a link that go by one of the entity's names and could be it."""
+        names = self._folds.get(key, ())
+        others = [other for f in (sorted(names) if len(names) > 1 else names) for other in self._by_name.get(f, ())]
+        kinds = (self.types.get(key) or "",)
+        return [other for other in dict.fromkeys(others) if is_nameless(other) and self.could_be(other, kinds)]
 
     def settled(self, subject: str, relation: Relation, day: str | None) -> list[Statement]:
         """What stands for a single-valued relation: one statement per value that no stronger, newer page corrects."""
@@ -231,11 +246,10 @@ class Notebook:
     def objects(self, relation: str, target: Target, day: str | None) -> list[str]:
         """Objects stated for any subject the target means, in reading order."""
         keys: dict[str, None] = {}
-        for s in self._of_relation.get(relation, ()):
-            named = self.names.get(s.fact.subject, "")
-            trusted = s.rank and covers(s.fact.valid_from, s.fact.as_of, day)
-            if trusted and s.fact.object_key and target.holds(s.fact.subject, named):
-                keys.setdefault(self.known_as(s.fact.object_key))
+        for subject in sorted(target.keys):
+            for s in self._trusted(subject, relation, day):
+                if s.fact.object_key:
+                    keys.setdefault(self.known_as(s.fact.object_key))
         return list(keys)
 
     def closures(self, side: str, relation: str, day: str | None) -> list[Closure]:
