@@ -147,11 +147,11 @@ NECESSITY_BINS = ((2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (30, "11-30"), (
 
 def without_one_clue(rows: Sequence[Row]) -> dict[str, int]:
     """Clues by how many entities could match if that clue alone were missing."""
-    counts = {name: 0 for _, name in NECESSITY_BINS} | {"over 100": 0, "unbounded": 0}
+    counts = {name: 0 for _, name in NECESSITY_BINS} | {">100": 0, "no bound": 0}
     for row in rows:
         for size in row["certificate"]["necessity"]:
-            name = next((name for limit, name in NECESSITY_BINS if size <= limit), "over 100")
-            counts["unbounded" if size < 0 else name] += 1
+            name = next((name for limit, name in NECESSITY_BINS if size <= limit), ">100")
+            counts["no bound" if size < 0 else name] += 1
     return counts
 
 
