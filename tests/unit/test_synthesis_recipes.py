@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass, replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datagen.agents.roles import NoGrowth, NoProposal, Proposal, ResearchTree, TreeAction
 from datagen.errors import ConfigError, ParseError
@@ -35,6 +37,7 @@ CATALOGUE = make_catalogue(
         EntityType("club", "football club", "football clubs"),
         EntityType("stadium", "stadium", "stadiums"),
         EntityType("track", "rowing course", "rowing courses", ("stadium",)),
+        EntityType("arena", "arena", "arenas", ("stadium",)),
         EntityType("league", "league", "leagues"),
         EntityType("town", "town", "towns"),
     ],
@@ -74,7 +77,7 @@ def make_graph():
     for i in range(8):
         club, ground, town = url("club", i), url("stadium", i), url("town", i // 2)
         entities.append(Entity(club, f"Club{'abcdefgh'[i]}ton", "club"))
-        entities.append(Entity(ground, f"Ground{'abcdefgh'[i]}field", "track" if i == 5 else "stadium"))
+        entities.append(Entity(ground, f"Ground{'abcdefgh'[i]}field", "track" if i == 5 else "arena"))
         year = parse_date(str(YEARS[i]))
         facts += [
             Fact(club, "league", "Northern League", url("league", 0), None, evidence("league")),
@@ -146,6 +149,7 @@ def test_idle_clues_are_pruned_until_every_clue_is_needed(bench):
     assert count_vertices(pruned.query.root) < count_vertices(query.root)
 
 
+LARGE_GROUND = Within("capacity", "number", 3500.0, 9000.0, "seats")
 LEAGUELESS = Within("capacity", "number", 1000.0, 9000.0, "seats")
 
 
@@ -173,6 +177,46 @@ def test_a_vaguer_clue_contains_the_clue_it_replaces(bench):
             if len(address) == 1 and not isinstance(clue, IsA):
                 assert contains(GRAPH, "club", clue, before[address])
         assert len(edits) <= 4
+
+
+def test_a_class_that_a_clue_names_is_folded_into_the_noun(bench):
+    bare = Edge("ground", Node("stadium", (IsA("track"),)))
+    proven = prove(bench, club_query(bare), url("club", 5))
+    assert isinstance(proven, Proven)
+
+    vague, edits = obfuscate(bench, proven, frozenset({url("club", 5)}), 1.0, random.Random(3))
+
+    assert "connective" in {e.kind for e in edits}
+    assert any(clue == Edge("ground", Node("track", ())) for clue in vague.query.root.clues)
+
+
+def test_leaves_near_the_root_are_pruned_before_edges(bench):
+    span = (parse_date("1908").low, parse_date("1910").high)
+    query = club_query(Within("founded", "date", *span), ground_in_town(1, LARGE_GROUND))
+    proven = prove(bench, query, url("club", 3))
+    assert isinstance(proven, Proven)
+
+    pruned = prune(bench, proven)
+
+    assert isinstance(pruned, Proven)
+    assert any(isinstance(clue, Edge) for clue in pruned.query.root.clues)
+    assert not any(isinstance(clue, Within) for clue in pruned.query.root.clues)
+
+
+@given(st.integers(0, 7), st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_whatever_is_obfuscated_the_proof_still_names_the_same_entity_and_needs_every_clue(club, seed):
+    bench = Workbench(web=None, graph=GRAPH, catalogue=CATALOGUE, verbaliser=None, parser=None)
+    year = parse_date(str(YEARS[club]))
+    query = club_query(Match("founded", year), ground_in_town(club // 2))
+    proven = prune(bench, prove(bench, query, url("club", club)))
+    assert isinstance(proven, Proven)
+
+    vague, _ = obfuscate(bench, proven, frozenset({url("club", club)}), 1.0, random.Random(seed))
+
+    assert vague.proof.answer_set == (url("club", club),)
+    assert vague.proof.unique
+    assert all(size != 1 for size in vague.proof.necessity)
 
 
 def test_a_told_question_reads_back_and_hides_every_entity_behind_a_vertex(bench):

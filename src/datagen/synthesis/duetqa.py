@@ -35,7 +35,7 @@ def make_duetqa(candidate: int, seed: int, bench: Workbench, settings: DuetqaSet
     if bench.taxonomy is None or not bench.proposers:
         raise ConfigError("the duetqa recipe needs themes and proposers; name a theme file and a cast in the config.")
     rng = rng_for(seed, "duetqa", candidate)
-    themes = bench.taxonomy.sample(settings.theme_counts, rng)
+    themes = bench.taxonomy.sample(settings.theme_counts, rng, settings.domains)
     seed_question = _draw_seed(bench.seed_questions, settings.seeded_share, rng)
     proposer = rng.choice(bench.proposers)
     proposal = proposer.propose(_search_words(themes), seed_question, bench.web, rng)

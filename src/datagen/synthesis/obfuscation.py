@@ -66,15 +66,20 @@ def obfuscate(
 ) -> tuple[Proven, tuple[Obfuscation, ...]]:
     """Make clues vaguer where the proof survives it. `hidden` are keys that no new clue may name."""
     edits: list[Obfuscation] = []
+    edited: list[ClueAddress] = []
     addresses = [address for address, _ in walk_clues(proven.query.root)]
     rng.shuffle(addresses)
     for address in addresses:
-        if len(edits) == MAX_EDITS or rng.random() >= chance:
+        # What lies below an edited clue is no longer where it was.
+        if any(address[: len(above)] == above for above in edited) or rng.random() >= chance:
             continue
         outcome = _edit(bench, proven, address, hidden, rng)
         if outcome is not None:
             proven, edit = outcome
             edits.append(edit)
+            edited.append(address)
+        if len(edits) == MAX_EDITS:
+            break
     return proven, tuple(edits)
 
 

@@ -64,6 +64,8 @@ class DuetqaSettings:
 
     theme_counts: tuple[int, ...] = (5, 6, 7)
     """How many themes one candidate samples, each count as likely as the others."""
+    domains: tuple[str, ...] = ()
+    """Domains of the taxonomy to sample themes from; empty for all of them."""
     seeded_share: float = 0.5
     """Share of candidates that rebuild a seed question's skeleton; the others mix themes freely."""
     obfuscate: float = 0.8

@@ -46,9 +46,16 @@ class Taxonomy:
     def domains(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(t.domain for t in self.themes))
 
-    def sample(self, counts: Sequence[int], rng: random.Random) -> tuple[Theme, ...]:
-        """Distinct themes: k is uniform over `counts`, every theme as likely as any other."""
-        return tuple(rng.sample(self.themes, rng.choice(counts)))
+    def sample(self, counts: Sequence[int], rng: random.Random, domains: Sequence[str] = ()) -> tuple[Theme, ...]:
+        """Distinct themes of `domains` (of all, where none is named): k is uniform over `counts`, and so are themes."""
+        among = [t for t in self.themes if not domains or t.domain in domains]
+        count = rng.choice(counts)
+        if len(among) < count:
+            raise ConfigError(
+                f"the domains {', '.join(domains)} have {len(among)} themes, {count} are wanted; "
+                f"recipes.duetqa.domains can name any of {', '.join(self.domains)}."
+            )
+        return tuple(rng.sample(among, count))
 
 
 def load_taxonomy(path: Path) -> Taxonomy:
