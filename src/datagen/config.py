@@ -101,6 +101,8 @@ class DuetqaConfig(Section):
 
     theme_counts: tuple[int, ...] = (5, 6, 7)
     """How many themes one candidate samples, each count as likely as the others."""
+    domains: tuple[str, ...] = ()
+    """Domains of the taxonomy to sample themes from, such as "energy"; empty for all of them."""
     seeded_share: Share = 0.5
     """Share of candidates that rebuild a seed question's skeleton; the others mix themes freely."""
     obfuscate: Share = 0.8

@@ -13,6 +13,7 @@ are cut up stands in the catalogue's properties, so that a saved catalogue reads
     alias:LABEL  its values are other names of the page's subject
     called:NAME  the name under which the corpus has a page about what some rows call NAME
     unit:ID      unit as the pages write it, where the words of the relation say part of it ("% of GDP")
+    keep:ID      expression that a value must contain, remarks included, to make a fact
     year:ID      the year that the words of the relation name: values stamped with another make no fact
 """
 
@@ -49,6 +50,7 @@ class ValueRule:
     none_if: str | None = None
     unit: str | None = None
     year: str | None = None
+    keep: str | None = None
 
 
 def rules_of(properties: Mapping[str, str], relation_id: str) -> ValueRule:
@@ -58,12 +60,18 @@ def rules_of(properties: Mapping[str, str], relation_id: str) -> ValueRule:
         properties.get(f"none_if:{relation_id}"),
         properties.get(f"unit:{relation_id}"),
         properties.get(f"year:{relation_id}"),
+        properties.get(f"keep:{relation_id}"),
     )
 
 
 @lru_cache(maxsize=256)
 def _ending(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{pattern})$")
+
+
+def is_kept(text: str, span: Span, rule: ValueRule) -> bool:
+    """Whether a value, with its remarks, is of the sort that makes a fact."""
+    return rule.keep is None or re.search(rule.keep, text[span[0] : span[1]]) is not None
 
 
 def strip_remarks(text: str, span: Span) -> tuple[Span, str | None, tuple[str, ...]]:

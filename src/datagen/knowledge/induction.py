@@ -30,6 +30,7 @@ from datagen.knowledge.corpus_values import (
     cut_value,
     is_clean_item,
     is_clean_text,
+    is_kept,
     list_items,
     strip_remarks,
 )
@@ -213,7 +214,9 @@ def _by_type(label: str, entry: LabelEntry | None, survey: _Survey) -> Iterator[
 
 def _profile(label: str, entry: LabelEntry | None, values: list[_Value], survey: _Survey) -> _Profile | None:
     """The kind of a label's values, None where no kind fits enough of them."""
-    rule = ValueRule((entry.list or None) if entry else None, (entry.cut or None) if entry else None, None)
+    rule = ValueRule((entry.list or None) if entry else None, (entry.cut or None) if entry else None)
+    if entry is not None and entry.keep:
+        values = [v for v in values if is_kept(v.page.text, v.span, ValueRule(keep=entry.keep))]
     wanted = entry.kind if entry else ""
     attempts = {
         "entity": lambda: _as_entities(values, rule, survey.type_of),
@@ -230,9 +233,9 @@ def _profile(label: str, entry: LabelEntry | None, values: list[_Value], survey:
         if profile.clean >= enough and (wanted or distinct >= survey.options.min_distinct):
             named = kind == "number" and stamped and series_of(label) is None
             profile.stamped = stamped
-            profile.rule = replace(
-                profile.rule, none_if=entry.none_if or None if entry else None, year=year if named else None
-            )
+            profile.rule = replace(profile.rule, year=year if named else None)
+            if entry is not None:
+                profile.rule = replace(profile.rule, none_if=entry.none_if or None, keep=entry.keep or None)
             return profile
     return None
 
@@ -321,7 +324,14 @@ def _relation(
 def _properties(relation: Relation, profile: _Profile) -> dict[str, str]:
     rule = profile.rule
     unit = profile.unit if profile.unit != relation.unit else ""
-    given = {"list": rule.separator, "cut": rule.cut, "none_if": rule.none_if, "unit": unit, "year": rule.year}
+    given = {
+        "list": rule.separator,
+        "cut": rule.cut,
+        "none_if": rule.none_if,
+        "unit": unit,
+        "year": rule.year,
+        "keep": rule.keep,
+    }
     return {f"{name}:{relation.id}": value for name, value in given.items() if value}
 
 

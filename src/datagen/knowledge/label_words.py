@@ -32,7 +32,9 @@ _AMOUNT = re.compile(
 )
 _STARTS_WITH_YEAR = re.compile(r"(?:19|20)\d\d ")
 _YEAR_END = re.compile(r"(.+?),? ((?:19|20)\d\d)")
-_FIELDS = frozenset({"skip", "noun", "clue", "inverse", "ask", "kind", "list", "cut", "changes", "none_if", "stamped"})
+_FIELDS = frozenset(
+    {"skip", "noun", "clue", "inverse", "ask", "kind", "list", "cut", "changes", "none_if", "stamped", "keep"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class LabelEntry:
     cut: str = ""
     changes: bool = False
     none_if: str = ""
+    keep: str = ""
     stamped: bool = True
 
 
@@ -209,7 +212,7 @@ def _with_time(noun: str, entry: LabelEntry | None, when: str) -> Words:
         clue = (f"whose latest reported {noun} is {{o}}", f"whose {noun}, at last report, was {{o}}")
         ask = (f"What is the latest reported {noun} {place} {{s}}?",)
     else:
-        clue = (f"whose {noun} in {when} was {{o}}", f"whose {when} {noun} was {{o}}")
+        clue = (f"whose {noun} in {when} was {{o}}", f"whose {noun} was {{o}} in {when}")
         ask = (f"What was the {noun} {place} {{s}} in {when}?", f"What was the {when} {noun} {place} {{s}}?")
     return Words((entry.clue if entry else ()) or clue, (), (entry.ask if entry else ()) or ask)
 

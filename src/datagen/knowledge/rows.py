@@ -17,6 +17,7 @@ from datagen.knowledge.corpus_values import (
     is_clean_item,
     is_clean_name,
     is_clean_text,
+    is_kept,
     linked_items,
     list_items,
     names_in,
@@ -187,7 +188,7 @@ def _read_corpus_values(
     """The same for a relation that was made from a label, by the conventions of `corpus_values`."""
     text = notes.page.text
     _, stamp, remarks = strip_remarks(text, row.value)
-    if rule.year is not None and stamp != rule.year:
+    if (rule.year is not None and stamp != rule.year) or not is_kept(text, row.value, rule):
         return None
     stated = next(filter(None, map(read_phrase, remarks)), None)
     span = cut_value(text, row.value, rule)

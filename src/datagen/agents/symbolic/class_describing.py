@@ -65,10 +65,10 @@ class ClassDescriber:
         """Claims over different relations, each of which excludes many of the rivals; seed hints come first."""
         wanted = self._rng.choice(LEAF_CLAIMS)
         usable = [r for r in self._relations if r.clue and r.single and not r.changes and r.object_kind != "entity"]
-        drawn = self._rng.sample(usable, min(RELATIONS_TRIED, len(usable)))
+        drawn = self._rng.sample(usable, len(usable))
         drawn.sort(key=lambda r: -self._preferences.get(r.id, 1.0))
         found: list[Claim] = []
-        for relation in drawn:
+        for relation in drawn[:RELATIONS_TRIED]:
             claim = self._sharpest(key, relation, rivals)
             if claim is not None:
                 found.append(claim)

@@ -26,7 +26,7 @@ from datagen.agents.symbolic.gathering import Harvest, Temperament, gather
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
 from datagen.agents.symbolic.solving import plural
 from datagen.agents.symbolic.standing import Statement, is_nameless, same_object
-from datagen.knowledge.catalogue import Catalogue
+from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Edge, Node, Query, depth, walk_clues
 from datagen.records.question import Hop
 from datagen.web.tools import Web
@@ -119,7 +119,7 @@ class _Session:
         roots = self._roots(seed)
         if not roots:
             return "no_facts", f"{self._memory.visits} visits brought no entity with linked facts"
-        describer = Describer(self._memory, self._rng, self._preferences(seed), self._complete_types)
+        describer = Describer(self._memory, self._rng, self._preferences(seed, themes), self._complete_types)
         hops = max(2, _hops(seed.skeleton)) if seed else self._rng.choice((2, 3, 3))
         spare: Chain | None = None
         miss = ("no_chain", f"none of {len(roots)} entities could be described in {self._min_steps} steps or more")
@@ -152,13 +152,11 @@ class _Session:
     def _class_words(self, key: str) -> str:
         return fold(self._catalogue.types[self._notebook.types[key]].singular)
 
-    def _preferences(self, seed: SeedQuestion | None) -> Mapping[str, float]:
-        """Relations whose label shares a word with one of the skeleton's hints."""
-        if seed is None:
-            return {}
-        words = {w for hint in _hints(seed.skeleton) for w in fold(hint).split() if len(w) > 2}
-        relations = self._catalogue.relations.values()
-        return {r.id: HINTED for r in relations if words & set(fold(f"{r.label} {r.id.replace('_', ' ')}").split())}
+    def _preferences(self, seed: SeedQuestion | None, themes: tuple[str, ...]) -> Mapping[str, float]:
+        """Relations whose label shares a word with a hint of the skeleton; in a whole class also with a theme."""
+        told = [*(_hints(seed.skeleton) if seed else ()), *(themes if self._complete_types else ())]
+        words = {w for text in told for w in fold(text).split() if len(w) > 2}
+        return {r.id: HINTED for r in self._catalogue.relations.values() if words & _label_words(r)}
 
     def _sourced(
         self, description: Description, harvest: Harvest, themes: tuple[str, ...], seed: SeedQuestion | None
@@ -216,6 +214,11 @@ class _Session:
 
     def _themes(self, steps: list[Step], harvest: Harvest, themes: tuple[str, ...]) -> tuple[str, ...]:
         """Themes that brought a used page, or that speak of the class of a described entity."""
+        relations = self._catalogue.relations
+        said = {w for s in steps for w in _label_words(relations[s.statement.fact.relation])}
+        told = tuple(t for t in themes if said & set(fold(t).split()))
+        if told and self._complete_types:  # every page of a class speaks of all themes; the used facts do not
+            return told
         used = {harvest.theme_of.get(s.statement.url) for s in steps}
         for key in {s.key for s in steps}:
             kind = self._notebook.types.get(key)
@@ -254,6 +257,12 @@ class _Session:
 
 
 RECENT = "news official"
+PLAIN_WORDS = frozenset({"total", "rate", "name", "number", "and", "of", "or", "by", "in", "to", "at", "as", "the"})
+"""Words of labels that say nothing of their subject."""
+
+
+def _label_words(relation: Relation) -> set[str]:
+    return {w for w in fold(f"{relation.label} {relation.id.replace('_', ' ')}").split() if w not in PLAIN_WORDS}
 
 
 def _host(url: str) -> str:
