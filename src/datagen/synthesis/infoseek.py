@@ -25,6 +25,7 @@ from datagen.knowledge.formula import Query, count_vertices, depth
 from datagen.records.ids import rng_for
 from datagen.synthesis.answers import choose_ask
 from datagen.synthesis.draft import Draft, Rejected
+from datagen.synthesis.obfuscation import MAX_DEPTH, MAX_VERTICES
 from datagen.synthesis.proving import Proven, Stop, prove, prune
 from datagen.synthesis.settings import InfoseekSettings, Workbench
 from datagen.synthesis.telling import tell
@@ -104,10 +105,11 @@ def _proven(bench: Workbench, tree: ResearchTree, target: GrowthTarget, rng: ran
     if isinstance(proven, Stop):
         return proven
     root = proven.query.root
+    size = f"depth {depth(root)} and {count_vertices(root)} vertices"
     if depth(root) < MIN_DEPTH or count_vertices(root) < MIN_VERTICES:
-        return Stop(
-            "grow", "too_small", f"depth {depth(root)} and {count_vertices(root)} vertices are left", proven.query
-        )
+        return Stop("grow", "too_small", f"{size} are left", proven.query)
+    if depth(root) > MAX_DEPTH or count_vertices(root) > MAX_VERTICES:
+        return Stop("grow", "too_large", f"{size} are needed", proven.query)
     return proven
 
 

@@ -31,6 +31,8 @@ from datagen.knowledge.formula import (
     Match,
     Query,
     Within,
+    count_vertices,
+    depth,
     replace_clue,
     walk_clues,
 )
@@ -47,6 +49,8 @@ from datagen.synthesis.settings import Workbench
 MAX_EDITS = 4
 """Per question; more would make every clue vague and the text long."""
 
+MAX_DEPTH, MAX_VERTICES = 5, 12
+"""A description does not make a tree larger than research trees are."""
 FUTURE_DAYS = 4 * 366
 """How far a band may reach past the newest page: a decade that has begun may be named."""
 
@@ -90,6 +94,8 @@ def _edit(
     old = node.clues[address[-1]]
     for vaguer in _vaguer(bench, proven, address, hidden, rng):
         edited = _with(proven.query, address, vaguer.clue)
+        if depth(edited.root) > MAX_DEPTH or count_vertices(edited.root) > MAX_VERTICES:
+            continue
         if not contains(bench.graph, node.type, vaguer.clue, old) or not is_unique(bench.graph, edited):
             continue
         proof = certify(bench.graph, edited)
