@@ -295,11 +295,12 @@ class _Casting:
         child = self._typed(edge)
         ranked = sorted((self._promise(k, child), i, k) for i, k in enumerate(related))
         likely = [k for (contradicted, _), _, k in ranked if not contradicted]
+        statuses: list[Status] = []
         for key_there in likely[:RELATED]:
-            if self._child_status(key_there, child, last=last) is Status.YES:
+            statuses.append(self._child_status(key_there, child, last=last))
+            if statuses[-1] is Status.YES:
                 return Status.YES
         closed = relation.single if not edge.inverse else False
-        statuses = [self._heard[k, child].status for k in likely[:RELATED]]
         all_out = bool(related) and len(likely) <= RELATED and all(s is Status.NO for s in statuses)
         return Status.NO if all_out and closed else Status.UNKNOWN
 
