@@ -29,6 +29,8 @@ MAX_MEMBERS = 40
 VISITED_RIVALS = 8
 """Members of a list whose own pages are visited to learn what excludes them."""
 TRIES = 4
+RUMOURS_READ = 4
+"""Pages of low trust about a subject that are read before its one object is relied on: what they say stays possible."""
 
 
 class Describer:
@@ -95,6 +97,10 @@ class Describer:
 
     def _by_pointer(self, key: str, statement: Statement, hops: int, hidden: frozenset[str]) -> Description | None:
         fact = statement.fact
+        for hit in self._memory.rumours(self._notebook.names[fact.subject], RUMOURS_READ):
+            self._memory.read(hit.url)
+        if self._notebook.is_disputed(fact):
+            return None
         kind = self._notebook.types.get(key)
         clue, steps = self._to_entity(fact.subject, fact.relation, fact.as_of, hops, hidden, inverse=True)
         step = Step(key, clue, statement, fact.subject)

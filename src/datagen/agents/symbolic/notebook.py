@@ -209,6 +209,11 @@ class Notebook:
         kinds = (self.types.get(key) or "",)
         return [other for other in dict.fromkeys(others) if is_nameless(other) and self.could_be(other, kinds)]
 
+    def is_disputed(self, fact: Fact) -> bool:
+        """Whether some page, trusted or not, gives another value for the same day."""
+        stated = (s.fact for s in self._about.get((self.known_as(fact.subject), fact.relation), ()))
+        return any(covers(f.valid_from, f.as_of, fact.as_of) and not same_object(f, fact) for f in stated)
+
     def settled(self, subject: str, relation: Relation, day: str | None) -> list[Statement]:
         """What stands for a single-valued relation: one statement per value that no stronger, newer page corrects."""
         found = self.statements(subject, relation.id, day)

@@ -21,6 +21,7 @@ from datagen.web.tools import Hit, Web, read_whole
 
 SPARE_HITS = 4
 """Asked for beyond what is wanted, for some will be of low trust."""
+RUMOUR_HITS = 15
 
 
 class BudgetSpentError(Exception):
@@ -75,13 +76,22 @@ class PageMemory:
 
     def search(self, query: str, top_k: int = 8) -> list[Hit]:
         """Hits worth a visit: pages of low trust prove nothing. The same words are asked once per attempt."""
+        hits = self._ask(query, top_k + SPARE_HITS)
+        return [h for h in hits if h.source_kind not in LOW_TRUST_KINDS][:top_k]
+
+    def rumours(self, name: str, limit: int) -> list[Hit]:
+        """Pages of low trust about a name: they prove nothing, but they keep what they say possible."""
+        wanted = name.casefold()
+        hits = self._ask(name, RUMOUR_HITS)
+        return [h for h in hits if h.source_kind in LOW_TRUST_KINDS and wanted in h.title.casefold()][:limit]
+
+    def _ask(self, query: str, top_k: int) -> list[Hit]:
         query = " ".join(query.split())
         if query not in self._answers:
             if self.searches >= self._budget.searches:
                 raise BudgetSpentError
             self.searches += 1
-            hits = self._web.search(query, top_k + SPARE_HITS)
-            self._answers[query] = [h for h in hits if h.source_kind not in LOW_TRUST_KINDS][:top_k]
+            self._answers[query] = self._web.search(query, top_k)
         return self._answers[query]
 
     def read(self, url: str) -> Page | None:
