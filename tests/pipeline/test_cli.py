@@ -35,6 +35,12 @@ def test_a_run_prints_its_funnel_and_leaves_exactly_its_target(finished):
     assert (finished / "release" / "README.md").exists()
 
 
+def test_no_candidate_breaks_the_program(finished):
+    gates = storage.read_parquet(finished / "run" / "rejects.parquet", ["gate"])["gate"].to_pylist()
+
+    assert "error" not in gates
+
+
 def test_rows_name_what_made_them_and_unmeasured_spend_is_null(finished):
     config = storage.read_json(finished / "run" / "config.json")
 

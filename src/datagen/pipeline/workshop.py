@@ -6,11 +6,12 @@ Adding a recipe: a function `(candidate, seed, bench, settings) -> Draft | Rejec
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datagen.agents.symbolic.bottomup import BottomUpSolver
 from datagen.agents.symbolic.gathering import BROAD, DEEP
@@ -20,7 +21,8 @@ from datagen.agents.symbolic.planner import SymbolicPlanner
 from datagen.agents.symbolic.proposer import DEFAULT_CUTOFF, SymbolicProposer
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.agents.symbolic.tree import SymbolicBrowser
-from datagen.config import DatagenConfig, GatesConfig
+from datagen.config import DatagenConfig, GatesConfig, Recipe
+from datagen.errors import ConfigError, SnapshotError
 from datagen.knowledge.graph import FactGraph
 from datagen.language.parse import Parser
 from datagen.language.verbalise import Verbaliser
@@ -29,13 +31,14 @@ from datagen.records.shipped import shipped_file
 from datagen.runs.directory import Run, open_run
 from datagen.runs.shards import Outcome, wave_of, write_shard
 from datagen.runs.workers import Block, ShardReport
+from datagen.storage import StorageError
 from datagen.synthesis.draft import Draft, Rejected
 from datagen.synthesis.duetqa import make_duetqa
 from datagen.synthesis.infoseek import make_infoseek
 from datagen.synthesis.settings import DuetqaSettings, InfoseekSettings, Workbench
 from datagen.synthesis.themes import load_seed_questions, load_taxonomy
 from datagen.verification.contamination import BenchmarkIndex
-from datagen.verification.funnel import run_gates, standard_gates
+from datagen.verification.funnel import Accepted, run_gates, standard_gates
 from datagen.verification.gate import Gate, GateContext, GateSettings, SourceRule
 from datagen.verification.rows import to_question_row, to_reject_row
 from datagen.web.snapshot import Snapshot
@@ -45,6 +48,9 @@ from datagen.web.tools import Web
 READINGS_KEPT = 32_768
 """Pages kept read in one process. Solvers come back to the same pages for question after question; on 100,000 pages
 this many take about 300 MB, and 4,096 made reading a quarter of all work."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,25 @@ class Workshop:
 
     def make(self, candidate: int, recipe: str) -> Outcome:
         """Propose one candidate and put it through the gates."""
-        made = self.propose(candidate, recipe)
-        ended = made if isinstance(made, Rejected) else run_gates(made, self.gates, self.context)
+        ended = self._attempt(candidate, recipe)
         if isinstance(ended, Rejected):
             return Outcome(candidate, recipe, None, to_reject_row(ended, self.lineage))
         cutoff = self.context.settings.cutoff if recipe in self.context.settings.fresh_recipes else None
         return Outcome(candidate, recipe, to_question_row(ended.draft, ended.verdicts, self.lineage, cutoff), None)
+
+    def _attempt(self, candidate: int, recipe: str) -> Accepted | Rejected:
+        """A candidate that breaks the program is logged with its traceback and counted under the gate "error".
+
+        Candidates are reproducible, so a crash that ended the run would end every resume of it as well.
+        """
+        try:
+            made = self.propose(candidate, recipe)
+            return made if isinstance(made, Rejected) else run_gates(made, self.gates, self.context)
+        except (ConfigError, SnapshotError, StorageError):
+            raise  # these concern the whole run, and the user can mend them
+        except Exception as exc:
+            log.exception("candidate %d of %s broke", candidate, recipe)
+            return Rejected(candidate, cast("Recipe", recipe), "error", type(exc).__name__, str(exc))
 
     def propose(self, candidate: int, recipe: str) -> Draft | Rejected:
         seed, recipes = self.config.run.seed, self.config.recipes
