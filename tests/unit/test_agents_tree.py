@@ -6,6 +6,7 @@ import pytest
 
 from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeAction
 from datagen.agents.symbolic.planner import SymbolicPlanner, levels
+from datagen.agents.symbolic.sourcing import has_one_source
 from datagen.agents.symbolic.tree import SymbolicBrowser
 from datagen.knowledge.catalogue import Catalogue, EntityType, Relation, make_catalogue
 from datagen.knowledge.formula import Edge, EntityRef, Match, Node, Query, count_vertices, drop_clue, walk_clues
@@ -19,7 +20,6 @@ CLOSED = ("plays_in", "lies_in", "designed_by", "born_in")
 """Relations with complete lists: such a clue is needed because the web is open, not because of the world."""
 LEAGUES, CLUBS, TOWNS = 6, 60, 8
 SITE = "https://atlas.example"
-EVIDENCE = Evidence("pg", f"{SITE}/x", 0, 1, "x", "0" * 64, "encyclopedia", "2025-01-01")
 
 
 def catalogue() -> Catalogue:
@@ -40,6 +40,11 @@ def catalogue() -> Catalogue:
         Relation("capacity", "Capacity", ("stadium",), "number", clue=("with {o} seats",)),
     ]  # fmt: skip
     return make_catalogue("leagues", types, relations)
+
+
+def evidence(url: str) -> Evidence:
+    """Every entity has a page of its own, and so has every list."""
+    return Evidence(f"pg-{url}", url, 0, 1, "x", "0" * 64, "encyclopedia", "2025-01-01")
 
 
 def key(kind: str, i: int) -> str:
@@ -81,7 +86,7 @@ def league_graph() -> FactGraph:
     entities, table = rows()
     names = {e.key: e.name for e in entities}
     facts = [
-        Fact(s, r, names[o], o, None, EVIDENCE) if isinstance(o, str) else Fact(s, r, o.text, None, o, EVIDENCE)
+        Fact(s, r, names[o], o, None, evidence(s)) if isinstance(o, str) else Fact(s, r, o.text, None, o, evidence(s))
         for s, r, o in table
     ]
     closures = []
@@ -93,7 +98,11 @@ def league_graph() -> FactGraph:
     ):
         for anchor in sorted({o for _, r, o in table if r == relation and isinstance(o, str)}):
             members = tuple(s for s, r, o in table if r == relation and o == anchor)
-            closures.append(Closure("subjects", relation, anchor, None, kind, members, EVIDENCE))
+            closures.append(
+                Closure(
+                    "subjects", relation, anchor, None, kind, members, evidence(f"{SITE}/lists/{relation}/{anchor}")
+                )
+            )
     return FactGraph.build(catalogue(), facts, closures, entities)
 
 
@@ -201,3 +210,14 @@ def test_a_vertex_below_an_undescribed_one_cannot_be_described_first() -> None:
     outcome = BROWSER.act(TreeAction("blur", (0,), 1), club, GrowthTarget(2, 4), rng_for(0, "x"))
     assert isinstance(outcome, NoGrowth)
     assert outcome.reason == "no_pool"
+
+
+def test_no_tree_is_stated_by_one_page() -> None:
+    for tree in finished(GrowthTarget(2, 4)):
+        assert not has_one_source(GRAPH, tree)
+
+
+def test_a_tree_that_one_page_states_is_seen_as_such() -> None:
+    club = key("club", 0)
+    clues = (Match("plays_in", EntityRef(key("league", 0), "League 0")), Match("founded", year(1900)))
+    assert has_one_source(GRAPH, ResearchTree(Query(Node("club", clues)), (((), club),)))

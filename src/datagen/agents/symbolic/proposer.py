@@ -167,7 +167,10 @@ class _Session:
         steps: list[Step] = []
         for step in description.steps:
             options = self._sources(step.statement)
-            best = min(options, key=lambda s: (_host(s.url) in hosts, s.published_at < self._cutoff, s.url))
+            best = min(
+                options,
+                key=lambda s: (_is_encyclopedic(s), _host(s.url) in hosts, s.published_at < self._cutoff, s.url),
+            )
             hosts.add(_host(best.url))
             steps.append(replace(step, statement=best))
         ask = self._ask(description, seed)
@@ -263,6 +266,10 @@ PLAIN_WORDS = frozenset({"total", "rate", "name", "number", "and", "of", "or", "
 
 def _label_words(relation: Relation) -> set[str]:
     return {w for w in fold(f"{relation.label} {relation.id.replace('_', ' ')}").split() if w not in PLAIN_WORDS}
+
+
+def _is_encyclopedic(statement: Statement) -> bool:
+    return statement.fact.evidence.source_kind == "encyclopedia"
 
 
 def _host(url: str) -> str:

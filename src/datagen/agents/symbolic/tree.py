@@ -21,8 +21,9 @@ from datagen.agents.roles import GrowthTarget, NoGrowth, ResearchTree, TreeActio
 from datagen.agents.symbolic.blurring import Blur
 from datagen.agents.symbolic.claims import MAX_CLOSED, Claim, ClaimBook, is_list
 from datagen.agents.symbolic.contexts import UNKNOWN, Contexts, node_at
+from datagen.agents.symbolic.sourcing import has_one_source
 from datagen.knowledge.arrays import Ids
-from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue
+from datagen.knowledge.formula import ClueAddress, Edge, IsA, Match, Node, Query, add_clue, walk_nodes
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.taxonomy import PAGELESS
 
@@ -196,10 +197,14 @@ class SymbolicBrowser:
             return NoGrowth("not_determined", f"no claims of {self._graph.name(entity)} exclude the rivals left to it")
         if not best:
             return NoGrowth("not_needed", f"{self._graph.name(entity)} leaves its rivals to the vertices below it")
-        grown = tree.query.root
+        root_node = tree.query.root
         for claim in best:
-            grown = add_clue(grown, at, claim.clue)
-        return replace(tree, query=replace(tree.query, root=grown))
+            root_node = add_clue(root_node, at, claim.clue)
+        grown = replace(tree, query=replace(tree.query, root=root_node))
+        complete = all(node.clues for _, node in walk_nodes(root_node))
+        if complete and has_one_source(self._graph, grown):
+            return NoGrowth("one_page", f"one page states all that the tree says of {self._graph.name(entity)}")
+        return grown
 
     def _used(self, tree: ResearchTree, at: ClueAddress) -> set[str | None]:
         """Relations that already speak about the vertex, the asked one among them."""
