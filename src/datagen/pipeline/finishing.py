@@ -16,11 +16,12 @@ from datagen.errors import TargetNotReachedError
 from datagen.runs.directory import Run
 from datagen.runs.shards import Row
 from datagen.runs.tables import read_run_manifest
+from datagen.synthesis.draft import STAGES
 from datagen.verification.funnel import standard_gates
 from datagen.web.snapshot import Snapshot
 
 SAMPLES = 3
-GATE_ORDER = (*(gate.name for gate in standard_gates()), "duplicates", "target")
+GATE_ORDER = (*STAGES, *(gate.name for gate in standard_gates()), "duplicates", "target")
 
 
 @dataclass(frozen=True, slots=True)

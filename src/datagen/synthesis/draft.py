@@ -13,6 +13,8 @@ from datagen.knowledge.formula import Query
 from datagen.records.question import Answer, Attempt, Certificate, Hop, Obfuscation, Verdict
 
 Recipe = OneOf["infoseek", "duetqa"]
+STAGES = ("propose", "grow", "prove", "answer", "verbalise")
+"""Where a candidate can end inside its recipe, in order; the gates come after."""
 
 
 @dataclass(frozen=True, slots=True)
