@@ -12,27 +12,34 @@ import random
 from collections.abc import Iterator
 from functools import lru_cache
 
-from datagen.agents.symbolic.claims import ClaimBook
-from datagen.knowledge.formula import Clue, Node
+from datagen.agents.symbolic.claims import Claim, ClaimBook, is_list
+from datagen.knowledge.formula import Node
 from datagen.knowledge.graph import FactGraph
 from datagen.synthesis.settings import Workbench
 
 CLASS_ONLY = 0.25
 """Chance that the class alone is tried first."""
-MAX_CLUES = 2
+ALONE = 3
+PAIRED = 3
+"""Claims tried by themselves, and of each sort in pairs: twelve descriptions at most."""
 
 
 def describe(bench: Workbench, key: str, hidden: frozenset[str], rng: random.Random) -> Iterator[Node]:
-    """Vertices that the entity fulfils, widest first; none names an entity in `hidden`."""
+    """Vertices that the entity fulfils, wider ones first; none names an entity in `hidden`."""
     i = bench.graph.find(key)
     type_id = None if i is None else bench.graph.type(i)
     if i is None or type_id is None:
         return
     if rng.random() < CLASS_ONLY:
         yield Node(type_id, ())
-    clues = _clues(bench.graph, i, hidden, rng)
-    for count in range(1, len(clues) + 1):
-        yield Node(type_id, tuple(clues[:count]))
+    listed, others = _claims(bench.graph, i, hidden, rng)
+    for claim in (listed + others)[:ALONE]:
+        yield Node(type_id, (claim.clue,))
+    # On an open web only a complete list says that nobody else fits; a second clue then picks the one.
+    for first in listed[:PAIRED]:
+        for second in others[:PAIRED]:
+            if second.clue.relation != first.clue.relation:
+                yield Node(type_id, (first.clue, second.clue))
 
 
 @lru_cache(maxsize=1)
@@ -40,15 +47,14 @@ def _book(graph: FactGraph) -> ClaimBook:
     return ClaimBook(graph)
 
 
-def _clues(graph: FactGraph, i: int, hidden: frozenset[str], rng: random.Random) -> list[Clue]:
-    """Up to two clues over different relations, in random order."""
-    claims = list(_book(graph).claims(i))
-    rng.shuffle(claims)
-    found: dict[str, Clue] = {}
-    for claim in claims:
-        named = claim.other is not None and graph.key(claim.other) in hidden
-        if not named and not claim.pins:
-            found.setdefault(claim.clue.relation, claim.clue)
-        if len(found) == MAX_CLUES:
-            break
-    return list(found.values())
+def _claims(graph: FactGraph, i: int, hidden: frozenset[str], rng: random.Random) -> tuple[list[Claim], list[Claim]]:
+    """Claims with a complete list behind them, and the others, each in random order."""
+    book = _book(graph)
+    distinct = {claim.clue: claim for claim in (*book.lists(i), *book.claims(i))}
+    usable = [
+        claim
+        for claim in distinct.values()
+        if not claim.pins and (claim.other is None or graph.key(claim.other) not in hidden)
+    ]
+    rng.shuffle(usable)
+    return [c for c in usable if is_list(c)], [c for c in usable if not is_list(c)]

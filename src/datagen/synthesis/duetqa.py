@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from datagen.agents.roles import NoProposal, Proposal, SeedQuestion
 from datagen.errors import ConfigError
+from datagen.knowledge.formula import depth
 from datagen.records.ids import rng_for
 from datagen.synthesis.draft import Draft, Rejected
 from datagen.synthesis.proving import Stop, prove, prune
@@ -28,6 +29,7 @@ from datagen.synthesis.telling import tell
 from datagen.synthesis.themes import Theme
 
 MIXTURE, SEEDED = "mixture", "seeded"
+MIN_DEPTH = 2
 
 
 def make_duetqa(candidate: int, seed: int, bench: Workbench, settings: DuetqaSettings) -> Draft | Rejected:
@@ -85,6 +87,8 @@ def _draft(bench: Workbench, proposal: Proposal, settings: DuetqaSettings, rng: 
         proven = prune(bench, proven)
     if isinstance(proven, Stop):
         return proven
+    if depth(proven.query.root) < MIN_DEPTH:
+        return Stop("prove", "single_hop", "no hop is left once what the proof does not need is pruned", proven.query)
     finished = tell(bench, proven, settings.obfuscate, rng)
     if isinstance(finished, Stop):
         return finished
