@@ -334,6 +334,18 @@ def test_the_two_temperaments_gather_differently() -> None:
     assert deep.searches != broad.searches
 
 
+def test_no_answer_rests_on_an_object_that_a_rumour_disputes() -> None:
+    rumour = page("Ost United", "Ost United play their home matches at Quay Road.", url=f"{SITE}/forum/1", kind="forum")
+    disputed = MemoryWeb([*proposal_web().pages.values(), rumour])
+    pointer = (url_of("Ost United"), "plays_at", url_of("Low Park"))
+    seen = []
+    for web in (proposal_web(), disputed):
+        made = [PROPOSERS[0].propose(THEMES, None, web, rng_for(1, "rumour", i)) for i in range(30)]
+        grounds = [p for p in made if isinstance(p, Proposal) and p.query.root.type == "stadium"]
+        seen.append(any((f.subject, f.relation, f.object_key) == pointer for p in grounds for f in p.facts))
+    assert seen == [True, False]
+
+
 def test_a_web_without_facts_gives_a_reason_and_the_spend() -> None:
     outcome = PROPOSERS[0].propose(THEMES, None, MemoryWeb([]), rng_for(1, "x"))
     assert isinstance(outcome, NoProposal)

@@ -27,7 +27,7 @@ from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Compet
 from datagen.agents.symbolic.solving import plural
 from datagen.agents.symbolic.standing import Statement, is_nameless, same_object
 from datagen.knowledge.catalogue import Catalogue, Relation
-from datagen.knowledge.formula import Edge, Node, Query, depth, walk_clues
+from datagen.knowledge.formula import Node, Query, depth
 from datagen.records.question import Hop
 from datagen.web.tools import Web
 
@@ -288,8 +288,3 @@ def _hints(skeleton: SkeletonNode) -> Iterator[str]:
         yield clue.hint
         if clue.child is not None:
             yield from _hints(clue.child)
-
-
-def edges_of(node: Node) -> int:
-    """Hops of a tree: its edges."""
-    return sum(isinstance(clue, Edge) for _, clue in walk_clues(node))
