@@ -211,7 +211,9 @@ class Notebook:
 
     def is_disputed(self, fact: Fact) -> bool:
         """Whether some page, trusted or not, gives another value for the same day."""
-        stated = (s.fact for s in self._about.get((self.known_as(fact.subject), fact.relation), ()))
+        subject = self.known_as(fact.subject)
+        called = (subject, *self._unlinked(subject))
+        stated = (s.fact for key in called for s in self._about.get((key, fact.relation), ()))
         return any(covers(f.valid_from, f.as_of, fact.as_of) and not same_object(f, fact) for f in stated)
 
     def settled(self, subject: str, relation: Relation, day: str | None) -> list[Statement]:
