@@ -36,9 +36,13 @@ KEPT = (
 )
 
 
-def render_browser(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """HTML text of the browser for the first `MAX_ROWS` rows."""
+def render_browser(title: str, rows: Sequence[Mapping[str, Any]], *, total: int | None = None) -> str:
+    """HTML text of the browser for the first `MAX_ROWS` rows, of `total` in all where these are not all."""
     shown = [{key: row[key] for key in KEPT} for row in rows[:MAX_ROWS]]
-    data = json.dumps({"title": title, "total": len(rows), "rows": shown}, ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(
+        {"title": title, "total": len(rows) if total is None else total, "rows": shown},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
     template = (files("datagen.dataset") / "templates" / "browser.html").read_text(encoding="utf-8")
     return template.replace("__DATA__", data.replace("</", "<\\/").replace("<!--", "<\\!--"))

@@ -102,12 +102,12 @@ def render_card(
     *,
     splits: Mapping[str, tuple[int, int]],
     spend: Mapping[str, int],
+    example: Row | None,
 ) -> str:
-    """The README.md of a release. `splits` maps a split to (rows, answer entities)."""
+    """The README.md of a release. `splits` maps a split to (rows, answer entities); `example` is a whole row."""
     template = (files("datagen.dataset") / "templates" / "card.md.j2").read_text(encoding="utf-8")
     split_rows = [{"name": n, "rows": r, "entities": e} for n, (r, e) in splits.items()]
     configs = [{"name": "qa", "splits": split_rows}] if split_rows else []
-    example = choose_example(rows)
     return (
         environment()
         .from_string(template)

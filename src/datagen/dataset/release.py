@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from datagen.dataset.browser import render_browser
-from datagen.dataset.card import ReleaseMeta, render_card
+from datagen.dataset.browser import MAX_ROWS, render_browser
+from datagen.dataset.card import ReleaseMeta, choose_example, render_card
 from datagen.dataset.plots import draw_plots
 from datagen.dataset.statistics import describe, funnel, solver_failures
 from datagen.errors import ReleaseError
@@ -35,6 +37,27 @@ RELEASE_KIND, RELEASE_VERSION = "release", 1
 ROW_GROUP_ROWS = 1_000
 ROWS_PER_SHARD = 50_000
 """About 100 MB of compressed rows with their certificates: far below the 500 MB at which loaders split files."""
+BATCH_ROWS = 500
+COUNTED = (
+    "id",
+    "question",
+    "answer",
+    "answer_type",
+    "answer_canonical",
+    "answer_entity",
+    "answer_entity_type",
+    "recipe",
+    "mode",
+    "difficulty",
+    "certificate",
+    "n_hosts",
+    "spend",
+)
+COUNTED_PARTS = {
+    "evidence": ("page_id", "host", "source_kind"),
+    "attempts": ("searches", "visits"),
+    "obfuscations": ("kind",),
+}
 SPLIT_SHARES = (("test", 50), ("validation", 50))
 """Per mille of answer entities; the rest is train."""
 
@@ -90,23 +113,32 @@ def write_release(
 def _write_all(
     questions: pa.Table, rejects: pa.Table, work: Path, meta: ReleaseMeta, gate_order: Sequence[str]
 ) -> dict[str, int]:
-    rows = sorted(questions.to_pylist(), key=lambda r: hashlib.sha256(r["id"].encode()).digest())
-    reject_rows = rejects.to_pylist()
-    by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
-    for row in rows:
-        by_split[split_of(answer_root(row))].append(row)
+    rows = [_counted(row) for batch in questions.to_batches(BATCH_ROWS) for row in batch.to_pylist()]
+    order = sorted(range(len(rows)), key=lambda index: hashlib.sha256(rows[index]["id"].encode()).digest())
+    by_split: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for index in order:
+        by_split[split_of(answer_root(rows[index]))].append(index)
     by_split = {name: part for name, part in by_split.items() if part}
-    files = [entry for name, part in by_split.items() for entry in _write_split(part, work, "qa", name)]
-    files += _write_split(reject_rows, work, "rejects", "train")
+    files = [entry for name, part in by_split.items() for entry in _write_split(questions, part, work, f"qa/{name}")]
+    files += _write_split(rejects, range(rejects.num_rows), work, "rejects/train")
+    entities = {name: len({answer_root(rows[index]) for index in part}) for name, part in by_split.items()}
+    rows = [rows[index] for index in order]
+    reject_rows = rejects.select(["recipe", "gate", "reason", "spend"]).to_pylist()
     statistics = describe(rows) | {"solver_failures": solver_failures(reject_rows)}
     steps = funnel(rows, reject_rows, gate_order)
     draw_plots(statistics, steps, work / "plots")
-    entities = {name: len({answer_root(row) for row in part}) for name, part in by_split.items()}
-    spend = total_spend(rows, reject_rows)
-    sizes = {name: (len(part), entities[name]) for name, part in by_split.items()}
-    card = render_card(meta, rows, statistics, steps, splits=sizes, spend=spend)
+    card = render_card(
+        meta,
+        rows,
+        statistics,
+        steps,
+        splits={name: (len(part), entities[name]) for name, part in by_split.items()},
+        spend=total_spend(rows, reject_rows),
+        example=_whole_row(questions, choose_example(rows)),
+    )
+    shown = questions.take(pa.array(order[:MAX_ROWS], pa.int64())).to_pylist()
     write_atomic(work / "README.md", card.encode())
-    write_atomic(work / "browser.html", render_browser(meta.pretty_name, rows).encode())
+    write_atomic(work / "browser.html", render_browser(meta.pretty_name, shown, total=len(rows)).encode())
     write_json(work / "reports" / "statistics.json", statistics)
     write_json(work / "reports" / "funnel.json", [asdict(step) for step in steps])
     write_json(work / "provenance.json", meta.provenance())
@@ -120,17 +152,38 @@ def _write_all(
     return {name: len(part) for name, part in by_split.items()}
 
 
+def _counted(row: dict[str, Any]) -> dict[str, Any]:
+    """The part of a row that figures are counted from: a tenth of it, so that all rows fit into memory at once."""
+    kept = {key: row[key] for key in COUNTED}
+    for name, keys in COUNTED_PARTS.items():
+        kept[name] = [{key: _shared(item[key]) for key in keys} for item in row[name]]
+    return kept
+
+
+def _shared(value: Any) -> Any:
+    """One copy in memory of a string that thousands of rows hold."""
+    return sys.intern(value) if isinstance(value, str) else value
+
+
+def _whole_row(questions: pa.Table, row: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if row is None:
+        return None
+    found: dict[str, Any] = questions.filter(pc.equal(questions["id"], row["id"])).slice(0, 1).to_pylist()[0]
+    return found
+
+
 def _other_files(work: Path) -> list[Path]:
     return sorted(p for p in work.rglob("*") if p.is_file() and p.suffix != ".parquet")
 
 
-def _write_split(rows: list[dict[str, Any]], work: Path, config: str, split: str) -> Iterator[FileEntry]:
-    schema = arrow_schema("questions" if config == "qa" else "rejects")
-    count = max(1, -(-len(rows) // ROWS_PER_SHARD))
-    size = -(-len(rows) // count) if rows else 0
+def _write_split(table: pa.Table, order: Sequence[int], work: Path, split: str) -> Iterator[FileEntry]:
+    """Files `data/SPLIT-00000-of-…` with the rows of `table` in this order; only one file's rows are in memory twice."""
+    schema = arrow_schema("questions" if split.startswith("qa/") else "rejects")
+    count = max(1, -(-len(order) // ROWS_PER_SHARD))
+    size = -(-len(order) // count)
     for index in range(count):
-        name = f"data/{config}/{split}-{index:05d}-of-{count:05d}.parquet"
-        part = pa.Table.from_pylist(rows[index * size : (index + 1) * size], schema=schema)
+        name = f"data/{split}-{index:05d}-of-{count:05d}.parquet"
+        part = table.take(pa.array(order[index * size : (index + 1) * size], pa.int64()))
         entry = write_parquet(work / name, part, schema=schema, row_group_rows=ROW_GROUP_ROWS)
         yield FileEntry(name, entry.bytes, entry.sha256, entry.rows)
 
