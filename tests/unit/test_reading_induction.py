@@ -193,3 +193,26 @@ def test_a_label_file_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
         load_labels(path)
     with pytest.raises(ConfigError, match="Restore data/labels"):
         load_labels(tmp_path / "missing.toml")
+
+
+def test_a_figure_that_all_subjects_have_of_one_year_is_asked_for_with_the_year() -> None:
+    pages = [ship(i, f"\nCargo: {300 + i} tons ({2011 if i == 5 else 2024} est.)") for i in range(len(SHIPS))]
+    catalogue = induce_catalogue(pages, InductionOptions(min_same_year=0.8))
+    cargo = catalogue.relations["cargo"]
+    assert cargo.clue == ("whose cargo in 2024 was {o}", "whose cargo was {o} in 2024")
+    assert cargo.ask[0] == "What was the cargo of {s} in 2024?"
+    stated = [[f for f in Reader(catalogue).read(page).facts if f.relation == "cargo"] for page in pages]
+    assert [len(facts) for facts in stated] == [1, 1, 1, 1, 1, 0]
+
+
+def test_a_label_file_keeps_values_of_one_sort_and_knows_other_names(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.toml"
+    labels.write_text(
+        '[[called]]\nname = "Old Brava"\nis = "Brava"\n'
+        "[[label]]\npattern = 'freed'\nkind = \"date\"\nkeep = '\\(from '\nclue = [\"that was freed in {o}\"]\n"
+    )
+    pages = [ship(i, f"\nFreed: {i + 1} May 1950 ({'from' if i else 'by'} the navy)") for i in range(len(SHIPS))]
+    catalogue = induce_catalogue(pages, labels=labels)
+    assert catalogue.properties["called:Old Brava"] == "Brava"
+    stated = [[f for f in Reader(catalogue).read(page).facts if f.relation == "freed"] for page in pages]
+    assert [len(facts) for facts in stated] == [0, 1, 1, 1, 1, 1]

@@ -154,3 +154,11 @@ def test_the_key_of_a_rounded_figure_is_the_figure_itself(words: str):
     answer = literal_answer(literal)
     assert answer is not None
     assert answer.canonical == words
+
+
+def test_themes_can_be_drawn_from_named_domains_only():
+    taxonomy = load_taxonomy(DATA / "themes.toml")
+    drawn = {t.domain for i in range(50) for t in taxonomy.sample((5, 6), random.Random(i), ("land", "energy"))}
+    assert drawn == {"land", "energy"}
+    with pytest.raises(ConfigError, match="can name any of sport, "):
+        taxonomy.sample((5,), random.Random(0), ("nowhere",))

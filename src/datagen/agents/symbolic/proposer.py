@@ -24,7 +24,7 @@ from datagen.agents.symbolic.describing import Describer
 from datagen.agents.symbolic.describing_parts import Description, Step
 from datagen.agents.symbolic.gathering import Harvest, Temperament, gather
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
-from datagen.agents.symbolic.solving import plural
+from datagen.agents.symbolic.solving import STOP_WORDS, plural
 from datagen.agents.symbolic.standing import Statement, is_nameless, same_object
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Node, Query, depth
@@ -260,7 +260,7 @@ class _Session:
 
 
 RECENT = "news official"
-PLAIN_WORDS = frozenset({"total", "rate", "name", "number", "and", "of", "or", "by", "in", "to", "at", "as", "the"})
+PLAIN_WORDS = STOP_WORDS | {"total", "rate", "name", "number", "national", "country", "countries", "level", "years"}
 """Words of labels that say nothing of their subject."""
 
 
