@@ -14,6 +14,7 @@ QUICK = {
     "generation.py": ["--pages", "1000", "4000", "--questions", "100"],
     "orchestration.py": [],
     "snapshot.py": [],
+    "solvers.py": ["--pages", "2000", "--candidates", "100"],
     "world.py": [],
 }
 
