@@ -221,7 +221,7 @@ class _Climb:
     def _search_statement(self, name: str, relation: Relation, day: str | None) -> None:
         """Pages that may state a relation of a known subject: in the relation's words, then on pages of its objects."""
         hits = self._memory.search(statement_words(relation, name), top_k=10)
-        self._read_all(dated_first(naming(hits, name, 8), day)[:4])
+        self._read_all(dated_first(naming(hits, name, 8, lists=True), day)[:5])
         subjects = [k for k in self._notebook.keys_named(name) if self._notebook.statements(k, relation.id, day)]
         if not subjects:
             classes = type_words(self._catalogue, relation.object_types) or relation.label
@@ -336,7 +336,7 @@ class _Climb:
         value = clue.value.name if isinstance(clue, Match) and isinstance(clue.value, EntityRef) else ""
         name = self._notebook.names.get(key, "")
         hits = self._memory.search(f"{statement_words(relation, name)} {value}", top_k=10)
-        self._read_all(dated_first(naming(hits, name, 8), clue.as_of)[:4])
+        self._read_all(dated_first(naming(hits, name, 8, lists=True), clue.as_of)[:5])
 
 
 def _cost(clue: Clue) -> int:
