@@ -194,19 +194,30 @@ def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Att
         key = notebook.known_as(key)
         return _attempt(solver, memory, found, answer=notebook.names[key], answer_key=key)
     relation = notebook.catalogue.relations[query.ask]
-    page_of(memory, key)
-    stated = notebook.settled(key, relation, query.ask_as_of)
-    if not stated or _is_rough(stated[0]):
-        hits = memory.search(statement_words(relation, notebook.names[key]), top_k=10)
-        for hit in dated_first(naming(hits, notebook.names[key], 6), query.ask_as_of)[:4]:
-            memory.read(hit.url)
-        stated = notebook.settled(key, relation, query.ask_as_of)
+    stated = _asked_value(memory, key, relation, query.ask_as_of)
     if not stated:
         failure: Failure = "reading" if memory.mentions_together(notebook.names[key], relation.label) else "retrieval"
         return _attempt(solver, memory, found, failure=failure)
     best = stated[0]
     found = Found(found.keys, (*found.evidence, best.url))
     return _attempt(solver, memory, found, answer=best.fact.object, answer_key=best.fact.object_key)
+
+
+def _asked_value(memory: PageMemory, key: str, relation: Relation, day: str | None) -> list[Statement]:
+    """What stands for the asked relation: from the entity's page, else from pages that name it, else from a register."""
+    notebook = memory.notebook
+    page_of(memory, key)
+    name, kind = notebook.names[key], plural(notebook.catalogue, notebook.types.get(key))
+    stated = notebook.settled(key, relation, day)
+    for query, limit in ((statement_words(relation, name), 4), (f"register list {kind}", 1)):
+        if stated and not _is_rough(stated[0]):
+            break
+        hits = memory.search(query, top_k=10)
+        told = naming(hits, name, 6, lists=True) if limit > 1 else lists_of_all(hits, kind, limit)
+        for hit in dated_first(told, day)[:limit]:
+            memory.read(hit.url)
+        stated = notebook.settled(key, relation, day)
+    return stated
 
 
 def _is_rough(statement: Statement) -> bool:
