@@ -86,14 +86,14 @@ def test_a_process_killed_before_the_rename_leaves_the_old_bytes_and_only_a_skip
 
 
 def test_an_object_store_is_written_by_put_and_move(tmp_path):
-    entry = storage.write_parquet("memory://bucket/run/t.parquet", rows(0, 9), schema=SCHEMA)
+    entry = storage.write_parquet("memory://put-and-move/run/t.parquet", rows(0, 9), schema=SCHEMA)
     local = storage.write_parquet(tmp_path / "t.parquet", rows(0, 9), schema=SCHEMA)
-    storage.write_json("memory://bucket/run/x.json", {"b": 1, "a": 2})
+    storage.write_json("memory://put-and-move/run/x.json", {"b": 1, "a": 2})
 
     assert entry == local
-    assert storage.list_names("memory://bucket/run") == ["t.parquet", "x.json"]
-    assert rows(0, 9) == storage.read_parquet("memory://bucket/run/t.parquet")
-    assert storage.read_json("memory://bucket/run/x.json") == {"a": 2, "b": 1}
+    assert storage.list_names("memory://put-and-move/run") == ["t.parquet", "x.json"]
+    assert rows(0, 9) == storage.read_parquet("memory://put-and-move/run/t.parquet")
+    assert storage.read_json("memory://put-and-move/run/x.json") == {"a": 2, "b": 1}
     assert storage.list_names("memory://bucket/nowhere") == []
 
 
