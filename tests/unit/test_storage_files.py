@@ -94,7 +94,7 @@ def test_an_object_store_is_written_by_put_and_move(tmp_path):
     assert storage.list_names("memory://put-and-move/run") == ["t.parquet", "x.json"]
     assert rows(0, 9) == storage.read_parquet("memory://put-and-move/run/t.parquet")
     assert storage.read_json("memory://put-and-move/run/x.json") == {"a": 2, "b": 1}
-    assert storage.list_names("memory://bucket/nowhere") == []
+    assert storage.list_names("memory://files/nowhere") == []
 
 
 def test_a_manifest_comes_back_as_written_and_names_the_first_damaged_file(tmp_path):
