@@ -110,6 +110,7 @@ def test_a_target_out_of_reach_ends_with_exit_code_3_and_says_what_is_missing(da
     ("arguments", "message"),
     [
         (("run", "demo", "--set", "run.sede=1"), "did you mean `seed`?"),
+        (("run", "demo", "--set", "run.runner=ray"), "is a task runner of the flows"),
         (("run", "nosuchpreset"), "data/presets/nosuchpreset.toml is missing"),
         (("run", "no/such/file.toml"), "cannot be read"),
         (("run",), "Missing argument"),

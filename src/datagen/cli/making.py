@@ -21,6 +21,7 @@ from datagen.cli.console import (
 from datagen.errors import ConfigError
 
 if TYPE_CHECKING:
+    from datagen.config import DatagenConfig
     from datagen.runs.directory import Run
 
 Config = Annotated[str, typer.Argument(help="A TOML file, or the name of a preset: demo, pages, factbook, large.")]
@@ -85,6 +86,7 @@ def run(
     from datagen.pipeline.making import prepare, refuse_used_directories
 
     resolved = load_config(config, [*(overlays or ()), *_flags(run_dir, release_dir, workers)])
+    _refuse_flow_runners(resolved)
     refuse_used_directories(resolved)
     build_corpus(resolved, say)
     _finish(prepare(resolved), as_json=as_json)
@@ -105,7 +107,17 @@ def resume(
     from datagen.runs.directory import open_run
 
     base = open_run(str(directory)).config if config is None else load_config(config)
-    _finish(reopen(str(directory), overlay_config(base, _flags(directory, release_dir, workers))), as_json=as_json)
+    resolved = overlay_config(base, _flags(directory, release_dir, workers))
+    _refuse_flow_runners(resolved)
+    _finish(reopen(str(directory), resolved), as_json=as_json)
+
+
+def _refuse_flow_runners(config: DatagenConfig) -> None:
+    if config.run.runner not in {"serial", "process"}:
+        raise ConfigError(
+            f'run.runner = "{config.run.runner}" is a task runner of the flows: use `python -m flows.local build_dataset '
+            "CONFIG`, or `--set run.runner=process` here."
+        )
 
 
 def _flags(run_dir: Path | None, release_dir: Path | None, workers: int | None) -> list[str]:
