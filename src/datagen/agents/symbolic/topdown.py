@@ -146,7 +146,7 @@ class _Climb:
         typed = edge.child if edge.child.type else Node(child_type(self._catalogue, edge), edge.child.clues)
         children = self._resolve(typed)[:CHILD_LIMIT]
         found: dict[str, None] = {}
-        closed = bool(children)
+        closed = len(children) == 1  # of several, more may be known to nobody here
         for child in children:
             if edge.inverse:
                 keys = self._objects_of_entity(child, relation, edge.as_of)
