@@ -209,7 +209,7 @@ def _asked_value(memory: PageMemory, key: str, relation: Relation, day: str | No
     page_of(memory, key)
     name, kind = notebook.names[key], plural(notebook.catalogue, notebook.types.get(key))
     stated = notebook.settled(key, relation, day)
-    for query, limit in ((statement_words(relation, name), 4), (f"register list {kind}", 1)):
+    for query, limit in ((statement_words(relation, name), 4), (f"register list {kind}", 1), (f"{kind} {name}", 4)):
         if stated and not _is_rough(stated[0]):
             break
         hits = memory.search(query, top_k=10)

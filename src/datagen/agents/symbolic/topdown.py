@@ -109,7 +109,7 @@ class _Climb:
             keys, closed = self._produce(node, clue)
             fitting = [k for k in keys if node.type is None or self._notebook.could_be(k, (node.type,))]
             if pool and closed:
-                pool = {k: None for k in fitting if k in pool} or pool
+                pool = {k: None for k in fitting if k in pool} or dict.fromkeys(fitting)
             elif fitting:
                 pool = {k: None for k in fitting if k in pool} | pool if pool else dict.fromkeys(fitting)
             complete = complete or closed
