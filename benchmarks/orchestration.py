@@ -1,10 +1,13 @@
-"""What Prefect costs: the same shards over a plain process pool, and as tasks of a flow against a local server.
+"""What Prefect costs in CPU: equal candidates as few large shards and as many small ones, with and without a flow.
 
-    python benchmarks/orchestration.py --shards 8 --shard-size 300
+    python benchmarks/orchestration.py --candidates 600 --few 4 --many 100
 
-Both variants make equal candidates with two workers, in the order plain, flow, flow, plain; the faster of each counts.
-`wall` covers making the shards, not the start of Python or of the server, which are shown apart. `recorded` compares the
-task runs that the server has stored with the shards that were made.
+CPU seconds are compared, not wall time, because on busy cores only they add up:
+
+    per task    ((flow many - flow few) - (plain many - plain few)) / (many - few), plus the server's share
+    once        what a flow costs however few shards it has: imports in every process, start and end of three flow runs
+
+`recorded` compares the task runs that the server has stored with the shards that were made.
 """
 
 from __future__ import annotations
@@ -22,71 +25,70 @@ import urllib.request
 from pathlib import Path
 
 from datagen.config import load_config
-from datagen.pipeline.corpus import build_corpus
+from datagen.pipeline.corpus import build_corpus, derive
 from datagen.pipeline.making import carry_on, prepare
 from datagen.runs.workers import process_pool
+from datagen.web.snapshot import Snapshot
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # flows/ is a package of the checkout, not of the distribution
 WORKERS = 2
+SHARD_S = 5.0
+"""The least work of one shard that the presets aim at."""
 
 
-def overlays(folder: Path, name: str, shards: int, shard_size: int) -> list[str]:
-    total = shards * shard_size
+def overlays(folder: Path, name: str, candidates: int, shards: int) -> list[str]:
     return [
         'web.sources=["synthetic:seed=7,pages=2000"]',
         f"web.snapshot={folder}/snapshot",
         f"run.directory={folder}/{name}",
         f"release.directory={folder}/{name}-release",
-        f"run.target={{infoseek={total}}}",
-        "run.max_candidates_per_question=1",  # so that both variants make exactly `total` candidates
-        f"run.wave_size={total}",
-        f"run.shard_size={shard_size}",
+        f"run.target={{infoseek={candidates}}}",
+        "run.max_candidates_per_question=1",  # so that every variant makes exactly these candidates
+        f"run.wave_size={candidates}",
+        f"run.shard_size={candidates // shards}",
         f"run.workers={WORKERS}",
     ]
 
 
 def make(variant: str, keys: list[str]) -> None:
-    """One variant, in a process of its own; prints its wall seconds."""
+    """One variant, in a process of its own."""
     run = prepare(load_config("demo", keys))
     if variant == "plain":
         with process_pool(WORKERS) as pool:
-            started = time.perf_counter()
             carry_on(run, pool=pool)
-            print(json.dumps(time.perf_counter() - started))
         return
     from flows.build_dataset import make_questions
     from flows.running import task_runner
 
-    flow = make_questions.with_options(task_runner=task_runner(run.config.run))
-    started = time.perf_counter()
-    flow(run.directory)
-    print(json.dumps(time.perf_counter() - started))
+    make_questions.with_options(task_runner=task_runner(run.config.run))(run.directory)
 
 
-def measure(variant: str, keys: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Wall seconds of the work, and CPU seconds of the client with its workers."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, __file__, "--make", variant, *[p for key in keys for p in ("--key", key)]]
-    done = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return float(done.stdout.strip().splitlines()[-1]), cpu
+def children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(variant: str, keys: list[str], environment: dict[str, str]) -> float:
+    """CPU seconds of the client with its workers."""
+    before = children_cpu()
+    command = [sys.executable, __file__, "--make", variant, *[part for key in keys for part in ("--key", key)]]
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True)
+    return children_cpu() - before
 
 
 def recorded(url: str) -> int:
-    body = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
-    request = urllib.request.Request(
-        f"{url}/task_runs/count", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+    body = json.dumps({"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}).encode()
+    request = urllib.request.Request(f"{url}/task_runs/count", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as reply:
         return int(json.load(reply))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--shards", type=int, default=6)
-    parser.add_argument("--shard-size", type=int, default=300)
+    parser.add_argument("--candidates", type=int, default=600)
+    parser.add_argument("--few", type=int, default=4)
+    parser.add_argument("--many", type=int, default=100)
     parser.add_argument("--make", choices=["plain", "flow"])
     parser.add_argument("--key", action="append", default=[])
     given = parser.parse_args()
@@ -97,26 +99,36 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        build_corpus(load_config("demo", overlays(folder, "none", given.shards, given.shard_size)))
-        best: dict[str, tuple[float, float]] = {}
-        started = time.perf_counter()
+        config = load_config("demo", overlays(folder, "none", given.candidates, given.few))
+        build_corpus(config)
+        derive(Snapshot.open(folder / "snapshot"), config.knowledge)
+        before = children_cpu()
+        with server(folder / "idle"):
+            pass
+        idle = children_cpu() - before
+        used: dict[tuple[str, int], float] = {}
+        before = children_cpu()
         with server(folder / "prefect") as url:
-            server_start = time.perf_counter() - started
             environment = os.environ | SETTINGS | {"PREFECT_API_URL": url, "PREFECT_HOME": str(folder / "prefect")}
-            for number, variant in enumerate(("plain", "flow", "flow", "plain")):
-                keys = overlays(folder, f"run-{number}", given.shards, given.shard_size)
-                best[variant] = min(best.get(variant, (float("inf"), 0.0)), measure(variant, keys, environment))
+            for variant in ("plain", "flow"):
+                for shards in (given.few, given.many):
+                    keys = overlays(folder, f"{variant}-{shards}", given.candidates, shards)
+                    used[variant, shards] = measure(variant, keys, environment)
             started = time.perf_counter()
             drain(url)
             drained, stored = time.perf_counter() - started, recorded(url)
-    plain, flow = best["plain"], best["flow"]
-    print(f"{dt.date.today()}  {given.shards} shards of {given.shard_size} candidates, {WORKERS} workers")
-    print(f"shard          {WORKERS * plain[0] / given.shards:6.1f} s")
-    print(f"plain pool     {plain[0]:6.1f} s wall  {plain[1]:6.1f} s CPU")
-    print(f"flow           {flow[0]:6.1f} s wall  {flow[1]:6.1f} s CPU")
-    print(f"overhead       {100 * (flow[0] / plain[0] - 1):6.1f} % of wall")
-    print(f"recorded       {stored} of {2 * given.shards} task runs")
-    print(f"server         {server_start:6.1f} s to start, {drained:.1f} s to drain")
+        busy = children_cpu() - before - sum(used.values())
+    tasks = given.few + given.many
+    extra = {shards: used["flow", shards] - used["plain", shards] for shards in (given.few, given.many)}
+    client = (extra[given.many] - extra[given.few]) / (given.many - given.few)
+    at_server = (busy - idle) / tasks
+    print(f"{dt.date.today()}  {given.candidates} candidates, {WORKERS} workers")
+    print(f"per task       {1000 * client:6.0f} ms client and worker, {1000 * at_server:.0f} ms server (CPU)")
+    print(
+        f"once           {extra[given.few] - given.few * client:6.1f} s client and workers, {idle:.1f} s server (CPU)"
+    )
+    print(f"overhead       {100 * (client + at_server) / SHARD_S:6.1f} % at {SHARD_S:.0f} s of work per shard")
+    print(f"recorded       {stored} of {tasks} task runs, {drained:.1f} s to drain")
 
 
 if __name__ == "__main__":
