@@ -233,7 +233,7 @@ class DatagenConfig(Section):
 
 def load_config(path: str | Path, overlays: Iterable[str] = ()) -> DatagenConfig:
     """Read a TOML file, or a shipped preset by its name, and lay `section.key=value` overlays over it."""
-    if str(path).isidentifier() and not Path(path).exists():
+    if str(path).isidentifier() and not Path(path).is_file():
         path = shipped_file(f"presets/{path}.toml")
     try:
         text = Path(path).read_text(encoding="utf-8")

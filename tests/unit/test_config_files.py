@@ -50,6 +50,15 @@ def test_a_missing_or_binary_file_is_refused_in_a_sentence(tmp_path):
         load_config(tmp_path / "binary.toml")
 
 
+def test_a_preset_is_found_by_its_name_even_beside_a_folder_of_that_name(tmp_path, monkeypatch):
+    (tmp_path / "pages").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert load_config("pages").release.directory == "out/pages/release"
+    (tmp_path / "mine.toml").write_text("[run]\nseed = 3\n")
+    assert load_config("mine.toml").run.seed == 3
+
+
 def test_flags_overlay_the_file():
     config = parse(
         "[run]\nseed = 1\nworkers = 1", "run.seed=5", "run.runner=serial", "run.target.duetqa=3", 'release.name="A b"'
