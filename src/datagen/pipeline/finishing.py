@@ -50,7 +50,8 @@ class RunReport:
             listed = ", ".join(f"{count:,} {recipe}" for recipe, count in self.short.items())
             raise TargetNotReachedError(
                 f"{self.directory} ended {listed} short of its target. `datagen report {self.directory}` shows which gate "
-                "stops most; more pages, looser gates, or a higher run.max_candidates_per_question would help."
+                "stops most; more pages, a class declared complete (knowledge.closed_types), looser gates, or a higher "
+                "run.max_candidates_per_question would help."
             )
 
     def to_dict(self) -> dict[str, Any]:
