@@ -130,6 +130,14 @@ def test_a_fault_is_one_sentence_with_the_right_exit_code(datagen, tmp_path, mon
     assert "Traceback" not in errors
 
 
+def test_an_assumption_about_an_unknown_class_is_refused_with_the_closest_one(datagen, small_run, tmp_path):
+    code, _, errors = datagen("run", "demo", *small_run(tmp_path, 'knowledge.closed_types=["countri"]'))
+
+    assert code == 2
+    assert "did you mean `country`?" in errors
+    assert not (tmp_path / "run").exists()
+
+
 def test_check_lists_what_a_run_would_open_and_fails_on_what_is_missing(datagen, small_run, tmp_path):
     code, text, _ = datagen("check", "demo", *small_run(tmp_path), "--json")
     assert code == 0

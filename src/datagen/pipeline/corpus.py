@@ -8,6 +8,7 @@ Both are made again where they are missing, and `build_knowledge` removes them w
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def guesser_path(snapshot: Snapshot) -> Path:
 
 def derive(snapshot: Snapshot, knowledge: KnowledgeConfig) -> None:
     """Make the fact graph and the guesser where they are missing, before worker processes ask for them."""
+    _refuse_unknown_assumptions(snapshot.catalogue(), knowledge)
     folder = graph_folder(snapshot, knowledge)
     try:
         FactGraph.load(folder)
@@ -118,6 +120,19 @@ def derive(snapshot: Snapshot, knowledge: KnowledgeConfig) -> None:
         partial = path.with_name(f".tmp-{path.name}")
         fit(snapshot.catalogue(), snapshot.entities(), snapshot.facts()).save(partial)
         partial.replace(path)
+
+
+def _refuse_unknown_assumptions(catalogue: Catalogue, knowledge: KnowledgeConfig) -> None:
+    """An assumption about a class that does not exist would be taken for made and have no effect."""
+    for key, named, known in (
+        ("closed_types", knowledge.closed_types, catalogue.types),
+        ("silent_relations", knowledge.silent_relations, catalogue.relations),
+    ):
+        for name in named:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(sorted(known)[:12])}, …"
+                raise ConfigError(f"knowledge.{key} names {name!r}, which the catalogue does not have; {hint}")
 
 
 def open_guesser(snapshot: Snapshot) -> PriorModel:
