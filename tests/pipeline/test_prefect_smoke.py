@@ -37,6 +37,12 @@ def post(environment: dict[str, str], path: str, body: dict) -> list | dict:
         return json.load(reply)
 
 
+def flow_runs(environment: dict[str, str], flow: str) -> list[str]:
+    """The states of all runs of a flow."""
+    runs = post(environment, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
+    return [run["state_type"] for run in runs]
+
+
 def test_a_run_over_the_process_runner_leaves_its_whole_record_and_a_readable_artifact(prefect, tmp_path):
     command = [sys.executable, str(PROBE), "run", str(tmp_path / "run")]
     done = subprocess.run(command, env=prefect, capture_output=True, text=True, timeout=180, check=False)
@@ -66,14 +72,31 @@ def test_a_scheduled_deployment_fires(prefect):
     assert post(prefect, "artifacts/filter", {"artifacts": {"key": {"any_": ["tick"]}}})
 
 
+def test_the_pipeline_flow_makes_a_release_shows_it_and_may_be_run_again(prefect, small_run, tmp_path):
+    command = [sys.executable, "-m", "flows.pipeline", "demo", *small_run(tmp_path, "run.workers=2")]
+    first = subprocess.run(command, env=prefect, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert first.returncode == 0, first.stderr
+    assert "accepted  4 of 4 duetqa, 8 of 8 infoseek" in first.stdout
+
+    again = subprocess.run(command, env=prefect, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+
+    assert flow_runs(prefect, "pipeline") == flow_runs(prefect, "make-questions") == ["COMPLETED"] * 2
+    artifacts = post(prefect, "artifacts/filter", {"artifacts": {"type": {"any_": ["table", "markdown", "progress"]}}})
+    assert {"snapshot", "accepted", "funnel", "sample-questions", "card"} <= {row["key"] for row in artifacts}
+    logged = [entry["message"] for entry in post(prefect, "logs/filter", {"limit": 200})]
+    assert any(message.startswith("wave 0: accepted") for message in logged)
+
+
 def test_a_faulty_config_never_becomes_a_flow_run(prefect, tmp_path):
+    before = flow_runs(prefect, "pipeline")
     (tmp_path / "faulty.toml").write_text("[run]\nsede = 1\n")
     command = [sys.executable, "-m", "flows.pipeline", str(tmp_path / "faulty.toml")]
     done = subprocess.run(command, env=prefect, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 2
     assert "did you mean `seed`?" in done.stderr
-    assert post(prefect, "flow_runs/filter", {"flows": {"name": {"any_": ["pipeline"]}}}) == []
+    assert flow_runs(prefect, "pipeline") == before
 
 
 def test_every_deployment_of_the_project_registers_with_its_schedule(prefect):
