@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datagen.dataset.release import RELEASE_KIND, RELEASE_VERSION, answer_root, split_of
+from datagen.dataset.release import BATCH_ROWS, RELEASE_KIND, RELEASE_VERSION, answer_root, split_of
 from datagen.errors import PageNotFoundError, ReleaseError
 from datagen.knowledge.bruteforce import verify_certificate
 from datagen.knowledge.formula import Query, query_from_dict
@@ -91,37 +91,37 @@ def verify_release(folder: Path, snapshot_dir: Path, watch: Watch | None = None)
     damaged = first_damaged_file(folder, manifest)
     if damaged is not None:
         faults.append(Fault(damaged, "its bytes are not those that the manifest lists."))
-    rows = list(_rows(folder))
-    faults += _split_faults(rows)
-    evidence = 0
-    if rows:
-        checker = RowChecker(_read_world(folder, snapshot), _Pages(snapshot), _names(snapshot))
-        for index, (_, row) in enumerate(rows):
-            faults += [Fault(row["id"], sentence) for sentence in checker.faults(row)]
-            evidence += len(row["evidence"]) + len(row["exclusion_evidence"])
-            if watch is not None:
-                watch(index + 1, len(rows))
-    return Verification(len(rows), evidence, tuple(faults))
+    total = sum(entry.rows or 0 for entry in manifest.files if entry.name.startswith("data/qa/"))
+    checked = evidence = 0
+    seen: set[str] = set()
+    checker = RowChecker(_read_world(folder, snapshot), _Pages(snapshot), _names(snapshot))
+    for split, row in _rows(folder):
+        faults += [Fault(row["id"], sentence) for sentence in _split_faults(split, row, seen)]
+        faults += [Fault(row["id"], sentence) for sentence in checker.faults(row)]
+        evidence += len(row["evidence"]) + len(row["exclusion_evidence"])
+        checked += 1
+        if watch is not None:
+            watch(checked, total)
+    return Verification(checked, evidence, tuple(faults))
 
 
 def _rows(folder: Path) -> Iterator[tuple[str, Row]]:
+    """(split, row) in file order, a few hundred rows in memory at a time."""
     for path in sorted((folder / "data" / "qa").glob("*.parquet")):
         table = read_parquet(path)
         if not table.schema.equals(arrow_schema("questions")):
             raise ReleaseError(f"{path} does not have the schema of questions; it was written by another version.")
-        yield from ((path.name.split("-")[0], row) for row in table.to_pylist())
+        for batch in table.to_batches(BATCH_ROWS):
+            yield from ((path.name.split("-")[0], row) for row in batch.to_pylist())
 
 
-def _split_faults(rows: Sequence[tuple[str, Row]]) -> list[Fault]:
-    faults, seen = [], set()
-    for split, row in rows:
-        wanted = split_of(answer_root(row))
-        if split != wanted:
-            faults.append(Fault(row["id"], f"it lies in {split}, and its answer's entity belongs to {wanted}."))
-        if row["id"] in seen:
-            faults.append(Fault(row["id"], "the id occurs twice."))
-        seen.add(row["id"])
-    return faults
+def _split_faults(split: str, row: Row, seen: set[str]) -> Iterator[str]:
+    wanted = split_of(answer_root(row))
+    if split != wanted:
+        yield f"it lies in {split}, and its answer's entity belongs to {wanted}."
+    if row["id"] in seen:
+        yield "the id occurs twice."
+    seen.add(row["id"])
 
 
 def _read_world(folder: Path, snapshot: Snapshot) -> PlainWorld:
