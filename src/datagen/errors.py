@@ -7,7 +7,9 @@
     ├── PageNotFoundError       `visit` was asked for a page the web does not have
     ├── ParseError              words that the grammar does not cover
     ├── WordingError            a formula that the phrase table cannot say
+    ├── StorageError            a file cannot be read or written as asked
     ├── RunDirectoryError       a run directory cannot be used as asked; nothing was written
+    ├── WorkerDiedError         a worker process ended without an answer; finished shards are kept
     ├── ReleaseError            a release is incomplete or fails verification
     └── TargetNotReachedError   exit code 3: the run ended with fewer accepted questions than asked for
 
@@ -50,6 +52,14 @@ class ParseError(DatagenError):
 
 class WordingError(DatagenError):
     """A formula has no words that parse back to it."""
+
+
+class StorageError(DatagenError):
+    """A file cannot be read or written as asked."""
+
+
+class WorkerDiedError(DatagenError):
+    """A worker process ended without an answer. Finished shards are kept."""
 
 
 class RunDirectoryError(DatagenError):

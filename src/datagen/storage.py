@@ -29,7 +29,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datagen.errors import DatagenError
+from datagen.errors import StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
 MANIFEST_NAME = "manifest.json"
@@ -42,10 +42,6 @@ ROW_GROUP_ROWS = 2_000
 """Rows of a row group: the viewer reads whole groups and refuses those above 300 MB; ours stay near 20 MB."""
 
 _HASH_BLOCK = 1 << 20
-
-
-class StorageError(DatagenError):
-    """A file cannot be read or written as asked."""
 
 
 @dataclass(frozen=True, slots=True)

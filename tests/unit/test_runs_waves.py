@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen import storage
-from datagen.errors import RunDirectoryError
+from datagen.errors import RunDirectoryError, StorageError, WorkerDiedError
 from datagen.runs.directory import attempt, open_run, start_run
 from datagen.runs.settlement import Settlement, Unwatched, carry_out
 from datagen.runs.shards import Outcome, Wave, finished_blocks, missing_blocks, read_outcomes, saved_waves, write_shard
 from datagen.runs.tables import assemble, read_run_manifest
-from datagen.runs.workers import Block, WorkerDiedError, process_pool, serial
+from datagen.runs.workers import Block, process_pool, serial
 
 FAKE = Path(__file__).parents[1] / "pipeline" / "fake_run.py"
 spec = importlib.util.spec_from_file_location("fake_run", FAKE)
@@ -160,7 +160,7 @@ def test_what_is_not_identity_may_change_on_resume_and_is_saved_for_workers(tmp_
 def test_a_run_directory_of_another_program_is_refused(tmp_path, content, message):
     (tmp_path / "config.json").write_text(content)
 
-    with pytest.raises((RunDirectoryError, storage.StorageError), match=message):
+    with pytest.raises((RunDirectoryError, StorageError), match=message):
         open_run(str(tmp_path))
 
 

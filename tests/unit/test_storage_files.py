@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen import storage
-from datagen.storage import Manifest, StorageError
+from datagen.errors import StorageError
+from datagen.storage import Manifest
 
 SCHEMA = pa.schema([pa.field("n", pa.int64()), pa.field("s", pa.string())], metadata={"huggingface": "{}"})
 

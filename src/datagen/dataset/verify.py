@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.dataset.release import BATCH_ROWS, RELEASE_KIND, RELEASE_VERSION, answer_root, split_of
-from datagen.errors import PageNotFoundError, ReleaseError
+from datagen.errors import PageNotFoundError, ReleaseError, StorageError
 from datagen.knowledge.bruteforce import verify_certificate
 from datagen.knowledge.formula import Query, query_from_dict
 from datagen.knowledge.literals import parse_literal
@@ -24,7 +24,7 @@ from datagen.records.ids import content_id, sha256_hex
 from datagen.records.page import Page
 from datagen.records.question import Certificate, ClueEvidence
 from datagen.records.schema import arrow_schema
-from datagen.storage import StorageError, first_damaged_file, join, read_json, read_manifest, read_parquet
+from datagen.storage import first_damaged_file, join, read_json, read_manifest, read_parquet
 from datagen.web.snapshot import Snapshot
 
 ASKS_YEAR = re.compile(r"\b(?:which|what) year\b", re.IGNORECASE)

@@ -22,7 +22,7 @@ from datagen.agents.symbolic.proposer import DEFAULT_CUTOFF, SymbolicProposer
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.agents.symbolic.tree import SymbolicBrowser
 from datagen.config import DatagenConfig, GatesConfig, Recipe
-from datagen.errors import ConfigError, SnapshotError
+from datagen.errors import ConfigError, SnapshotError, StorageError
 from datagen.knowledge.graph import FactGraph
 from datagen.language.parse import Parser
 from datagen.language.verbalise import Verbaliser
@@ -31,7 +31,6 @@ from datagen.records.shipped import shipped_file
 from datagen.runs.directory import Run, open_run
 from datagen.runs.shards import Outcome, wave_of, write_shard
 from datagen.runs.workers import Block, ShardReport
-from datagen.storage import StorageError
 from datagen.synthesis.draft import Draft, Rejected
 from datagen.synthesis.duetqa import make_duetqa
 from datagen.synthesis.infoseek import make_infoseek

@@ -20,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
-from datagen.errors import DatagenError
+from datagen.errors import WorkerDiedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,6 @@ class ShardReport:
 
 Work = Callable[[str, int, int], ShardReport]
 Pool = Callable[[Work, str, Sequence[Block]], Iterator[ShardReport]]
-
-
-class WorkerDiedError(DatagenError):
-    """A worker process ended without an answer. Finished shards are kept."""
 
 
 def serial(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[ShardReport]:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from datagen import storage
-from datagen.errors import SnapshotError
+from datagen.errors import SnapshotError, StorageError
 from datagen.knowledge.catalogue import Catalogue, load_catalogue
 from datagen.records.fact import Closure, Entity, Fact
 from datagen.records.rows import row_to_closure, row_to_entity, row_to_fact
@@ -32,7 +32,7 @@ class KnowledgeFiles:
         again = f"read the pages with: datagen snapshot build {snapshot} SOURCE"
         try:
             manifest = storage.read_manifest(folder, kind=KIND, version=FORMAT_VERSION)
-        except storage.StorageError as exc:
+        except StorageError as exc:
             raise SnapshotError(f"{snapshot} has no facts of this format yet ({exc}); {again}") from exc
         if manifest.fields["snapshot"] != digest:
             raise SnapshotError(f"the facts of {snapshot} were read from other pages than it now holds; {again}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen import storage
-from datagen.errors import SnapshotError
+from datagen.errors import SnapshotError, StorageError
 from datagen.records.ids import content_id
 from datagen.storage import FileEntry
 
@@ -97,7 +97,7 @@ def load_manifest(folder: Path) -> SnapshotManifest:
         fields = storage.read_manifest(folder, kind=KIND, version=FORMAT_VERSION).fields
         sources = tuple(report_of(source) for source in fields["sources"])
         return SnapshotManifest(**{**fields, "sources": sources})
-    except storage.StorageError as exc:
+    except StorageError as exc:
         raise SnapshotError(f"{exc} To get a snapshot there, {_REBUILD.format(folder=folder)}.") from exc
     except (KeyError, TypeError) as exc:
         raise SnapshotError(f"{folder}: the manifest lacks {exc}; {_REBUILD.format(folder=folder)}.") from exc
