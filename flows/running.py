@@ -33,7 +33,7 @@ def task_runner(config: RunSection) -> TaskRunner[Any]:
 
 def _ray(workers: int) -> TaskRunner[Any]:
     try:
-        from prefect_ray import RayTaskRunner
+        from prefect_ray.task_runners import RayTaskRunner
     except ImportError as exc:
         raise ImportError('run.runner = "ray" needs prefect-ray: pip install "datagen[ray]"') from exc
     runner: TaskRunner[Any] = RayTaskRunner(init_kwargs={"num_cpus": workers})
@@ -42,7 +42,7 @@ def _ray(workers: int) -> TaskRunner[Any]:
 
 def _dask(workers: int) -> TaskRunner[Any]:
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as exc:
         raise ImportError('run.runner = "dask" needs prefect-dask: pip install "datagen[dask]"') from exc
     runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
