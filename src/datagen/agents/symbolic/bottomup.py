@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
+from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
 from datagen.agents.symbolic.scanning import scan_class
 from datagen.agents.symbolic.solving import (
     Failure,
     Found,
+    attempt,
     child_type,
     clue_words,
-    conclude,
     dated_first,
     is_list_like,
     lists_about,
@@ -36,7 +36,6 @@ from datagen.agents.symbolic.solving import (
     statement_words,
 )
 from datagen.agents.symbolic.standing import Status
-from datagen.errors import ParseError
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Within
 from datagen.records.question import Attempt
@@ -61,14 +60,7 @@ class BottomUpSolver:
 
     def solve(self, question: str, web: Web) -> Attempt:
         memory = PageMemory(web, self._competence, self._budget)
-        try:
-            query = self._competence.parser.parse(question)
-        except ParseError:
-            return Attempt(solver=self.name, answer=None, failure="parse")
-        try:
-            return conclude(self.name, memory, query, _Casting(memory).solve(query.root))
-        except BudgetSpentError:
-            return conclude(self.name, memory, query, Found((), failure="budget"))
+        return attempt(self.name, memory, self._competence.parser, question, lambda m, root: _Casting(m).solve(root))
 
 
 @dataclass(frozen=True, slots=True)

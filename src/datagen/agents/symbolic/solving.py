@@ -5,13 +5,14 @@ The solvers differ in how they find and test candidates; see `topdown` and `bott
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal as OneOf
 
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.page_memory import PageMemory
+from datagen.agents.symbolic.page_memory import BudgetSpentError, PageMemory, ParsesQuestions
 from datagen.agents.symbolic.standing import Statement, is_nameless
+from datagen.errors import ParseError
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query, walk_clues
 from datagen.records.page import Page
@@ -181,6 +182,20 @@ def page_of(memory: PageMemory, key: str) -> Page | None:
             memory.read(hit.url)
         key = notebook.known_as(key)
     return None if is_nameless(key) else memory.read(key)
+
+
+def attempt(
+    solver: str, memory: PageMemory, parser: ParsesQuestions, question: str, find: Callable[[PageMemory, Node], Found]
+) -> Attempt:
+    """One try in a fresh memory: read the question, find its root, say what was found or why not."""
+    try:
+        query = parser.parse(question)
+    except ParseError:
+        return Attempt(solver=solver, answer=None, failure="parse")
+    try:
+        return conclude(solver, memory, query, find(memory, query.root))
+    except BudgetSpentError:
+        return conclude(solver, memory, query, Found((), failure="budget"))
 
 
 def conclude(solver: str, memory: PageMemory, query: Query, found: Found) -> Attempt:
