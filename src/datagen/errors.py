@@ -11,7 +11,18 @@
     ├── RunDirectoryError       a run directory cannot be used as asked; nothing was written
     ├── WorkerDiedError         a worker process ended without an answer; finished shards are kept
     ├── ReleaseError            a release is incomplete or fails verification
-    └── TargetNotReachedError   exit code 3: the run ended with fewer accepted questions than asked for
+    ├── TargetNotReachedError   exit code 3: the run ended with fewer accepted questions than asked for
+    ├── BudgetReachedError      exit code 4: the next paid call could pass the budget; everything made is kept
+    ├── EndpointError           one call to a model or a search service failed
+    │   ├── ThrottledError          told to wait (429, 503 with Retry-After)
+    │   ├── OverloadedError         the server failed (5xx)
+    │   ├── ConnectionLostError     refused, reset, timed out, or cut off before the reply was whole
+    │   ├── InvalidRequestError     a 4xx that no repetition can mend
+    │   ├── CredentialsError        401 or 403; ends the run
+    │   ├── RetriesExhaustedError   a call failed as often as it may; costs the one record it was for
+    │   └── EndpointDownError       nearly every call of late failed; ends the run, which can be resumed
+    ├── UnusableReplyError      a model's reply fits no schema after its corrections; costs the one record it was for
+    └── FetchError              a page of the live web was not fetched; `reason` is a short code
 
 Library code raises these for what a user can mend. A programming error stays an ordinary exception.
 """
@@ -74,6 +85,72 @@ class TargetNotReachedError(DatagenError):
     """A run ended with fewer accepted questions than its target."""
 
     exit_code = 3
+
+
+class BudgetReachedError(DatagenError):
+    """The next paid call could pass the budget. Every reply that was paid for is kept."""
+
+    exit_code = 4
+
+
+class EndpointError(DatagenError):
+    """One call to a model or a search service failed."""
+
+    retryable = False
+
+
+class ThrottledError(EndpointError):
+    """The server asks to wait; `retry_after` is in seconds where it said how long."""
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OverloadedError(EndpointError):
+    """The server failed."""
+
+    retryable = True
+
+
+class ConnectionLostError(EndpointError):
+    """The connection was refused, reset, timed out, or cut off before the reply was whole."""
+
+    retryable = True
+
+
+class InvalidRequestError(EndpointError):
+    """The server will not answer this request, however often it is sent."""
+
+
+class CredentialsError(EndpointError):
+    """The key is missing or not accepted. Nothing else can be done with this endpoint."""
+
+
+class RetriesExhaustedError(EndpointError):
+    """A call failed as often as it may. It costs the record that it was for."""
+
+
+class EndpointDownError(EndpointError):
+    """Nearly every call of late failed. The run ends and can be resumed."""
+
+
+class UnusableReplyError(DatagenError):
+    """A model's reply fits no schema after its corrections. `reason` is a short code for the rejects table."""
+
+    def __init__(self, message: str, reason: str = "schema") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FetchError(DatagenError):
+    """A page of the live web was not fetched. `reason` is a short code such as "robots" or "too_large"."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @contextlib.contextmanager

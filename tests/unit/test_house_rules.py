@@ -20,7 +20,7 @@ FLOORS = (
     ("knowledge", "clients", "storage", "config"),
     ("web", "language"),
     ("agents",),
-    ("synthesis", "verification", "rollouts", "reports"),
+    ("synthesis", "verification", "rollouts", "reports", "practice"),
     ("dataset", "environment", "evaluation", "pipeline", "runs"),
     ("training",),
     ("cli",),

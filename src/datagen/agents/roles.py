@@ -12,6 +12,7 @@ from typing import Protocol
 
 from datagen.knowledge.formula import ClueAddress, Query
 from datagen.records.fact import Fact
+from datagen.records.page import Page
 from datagen.records.question import Attempt, Hop
 from datagen.web.tools import Web
 
@@ -155,3 +156,53 @@ class Browser(Protocol):
     def act(
         self, action: TreeAction, tree: ResearchTree | None, target: GrowthTarget, rng: random.Random
     ) -> ResearchTree | NoGrowth: ...
+
+
+class Obfuscator(Protocol):
+    """Makes a clue vaguer by choosing among wordings that were computed, so that it cannot break the proof."""
+
+    name: str
+
+    def choose(self, question: str, clue: str, options: tuple[str, ...], rng: random.Random) -> int | None:
+        """Index of the vaguer wording to use for the clue; None leaves it as it is."""
+        ...
+
+
+class Rewriter(Protocol):
+    """Says a question in other words; whether it still asks the same is for others to check."""
+
+    name: str
+
+    def reword(self, question: str, rng: random.Random) -> str: ...
+
+
+class Judge(Protocol):
+    """Compares; a judge that fails raises, it never answers "no" instead."""
+
+    name: str
+
+    def same_answer(self, question: str, expected: str, given: str) -> bool:
+        """Whether `given` is the answer `expected` in other words."""
+        ...
+
+    def same_question(self, first: str, second: str) -> bool:
+        """Whether both ask for the same thing under the same conditions, with none added and none missing."""
+        ...
+
+
+class RivalSeeker(Protocol):
+    """Looks for another entity that meets every clue of a question."""
+
+    name: str
+
+    def seek(self, question: str, known: str, web: Web, attempt: int) -> Attempt:
+        """`answer` None means that none was found. `attempt` numbers independent tries."""
+        ...
+
+
+class OpenBookReader(Protocol):
+    """Answers from given pages alone, with no tools: gold pages among distractors."""
+
+    name: str
+
+    def read(self, question: str, pages: tuple[Page, ...], attempt: int) -> str | None: ...

@@ -7,7 +7,7 @@ section.key=value` overlays one key, and the resolved config is written into the
     [knowledge]  how pages become facts, and what may be taken as given
     [recipes]    shapes of questions, a section for each recipe
     [gates]      what a question must pass
-    [cast]       who plays the roles
+    [cast]       who plays the roles: programs, or models at endpoints (`cast.file` may hold this section)
     [run]        seed, how many questions, waves, shards, workers
     [release]    the folder that readers get
 
@@ -24,8 +24,11 @@ from pathlib import Path
 from typing import Annotated, Any
 from typing import Literal as OneOf
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from datagen.config.cast import SYMBOLIC, CastConfig, EndpointConfig, ModelConfig, RoleName
+from datagen.config.live import LiveConfig
+from datagen.config.section import Section, Share
 from datagen.errors import ConfigError
 from datagen.records.ids import content_id
 from datagen.records.shipped import shipped_file
@@ -39,19 +42,19 @@ NOT_IDENTITY = {
     "run.workers": "timing only",
     "run.runner": "timing only",
     "release": "applied after the rows are made",
+    "web.live": "what was seen is in the run directory, and a resume reads it there",
+    "cast.file": "its contents are laid into the section",
+    "cast.endpoints": "where a model is served; which model, and how it is sampled, is identity",
+    "cast.budget_usd": "when to stop, not what to make",
+    "cast.prices": "what rows cost is measured, not chosen",
+    "cast.cache": "location, not content",
+    "cast.concurrency": "timing only",
 }
 """Keys and whole sections that cannot change a row, each with its reason."""
 
 Recipe = OneOf["infoseek", "duetqa"]
-Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, closed, described by docstrings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class WebConfig(Section):
@@ -66,6 +69,8 @@ class WebConfig(Section):
     """trafilatura keeps the most text and metadata; fast (resiliparse) is for large corpora."""
     workers: int = Field(default=2, ge=1)
     """Extraction processes."""
+    live: LiveConfig | None = None
+    """Search and fetch on the live web instead of a snapshot; `datagen replay` makes the rows again from what was seen."""
 
 
 class KnowledgeConfig(Section):
@@ -152,17 +157,14 @@ class GatesConfig(Section):
     """The variety wanted of each recipe's evidence."""
     benchmarks: tuple[str, ...] = ()
     """JSONL files of public evaluation sets that no question may repeat."""
-
-
-class CastConfig(Section):
-    """Who plays the roles."""
-
-    kind: OneOf["symbolic"] = "symbolic"
-    """symbolic: programs that see the two tools and the text of pages; no model, no key."""
-    solver_searches: int = Field(default=40, ge=1)
-    """Searches that one attempt of a solver may spend."""
-    solver_visits: int = Field(default=120, ge=1)
-    """Windows of pages that one attempt may read; a corpus without lists may have to be gone through page by page."""
+    rival_attempts: int = Field(default=3, ge=1)
+    """Searches for another answer that a question without a certificate has to stand, each in a fresh context."""
+    oracle_attempts: int = Field(default=0, ge=0)
+    """Tries to answer from the gold pages among distractors, all of which must succeed; 0 leaves the check out."""
+    oracle_distractors: int = Field(default=4, ge=0)
+    """Distractors beside the gold pages: the best hits of the question and its clues that are not evidence."""
+    closed_book_audit: int = Field(default=1, ge=0)
+    """Guesses on accepted questions that stop nothing: the rate of lucky guesses that is left, for the card."""
 
 
 class RunSection(Section):
@@ -328,3 +330,15 @@ def _valid_keys(parents: list[str]) -> list[str]:
         inner = [annotation, *getattr(annotation, "__args__", ())]
         model = next(a for a in inner if isinstance(a, type) and issubclass(a, BaseModel))
     return sorted(model.model_fields)
+
+
+__all__ = [
+    "SYMBOLIC",
+    "CastConfig",
+    "DatagenConfig",
+    "EndpointConfig",
+    "LiveConfig",
+    "ModelConfig",
+    "RoleName",
+    "load_config",
+]

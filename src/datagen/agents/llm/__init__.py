@@ -1,0 +1,1 @@
+"""The llm cast: roles played by language models."""
