@@ -56,9 +56,8 @@ class Prompt:
 
 @cache
 def _compiled(source: str) -> Template:
-    environment = Environment(  # noqa: S701  # prompts are not HTML; `section` escapes what comes from outside
-        undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
-    )
+    # Prompts are not HTML; `section` escapes what comes from outside.
+    environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
     environment.globals["section"] = section
     return environment.from_string(source)
 
