@@ -148,7 +148,7 @@ class UnusableReplyError(DatagenError):
 class FetchError(DatagenError):
     """A page of the live web was not fetched. `reason` is a short code such as "robots" or "too_large"."""
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason
 

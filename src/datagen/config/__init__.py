@@ -26,7 +26,7 @@ from typing import Literal as OneOf
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from datagen.config.cast import SYMBOLIC, CastConfig, EndpointConfig, ModelConfig, RoleName
+from datagen.config.cast import SYMBOLIC, CastConfig, EndpointConfig, ModelConfig, RoleName, with_cast_file
 from datagen.config.live import LiveConfig
 from datagen.config.section import Section, Share
 from datagen.errors import ConfigError
@@ -262,6 +262,8 @@ def overlay_config(config: DatagenConfig, overlays: Iterable[str]) -> DatagenCon
 def _validated(raw: dict[str, Any], name: str, overlays: Iterable[str]) -> DatagenConfig:
     for overlay in overlays:
         _overlay(raw, overlay)
+    if isinstance(raw.get("cast"), dict):
+        raw["cast"] = with_cast_file(raw["cast"])
     try:
         return DatagenConfig.model_validate(raw)
     except ValidationError as exc:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
 from typing import Literal as OneOf
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from datagen.config.section import Section, Share
+from datagen.errors import ConfigError
 
 RoleName = OneOf["planner", "browser", "proposer", "obfuscator", "writer", "solver", "guesser", "judge"]
 SYMBOLIC = "symbolic"
@@ -22,7 +26,7 @@ class EndpointConfig(Section):
     """Such as "http://localhost:8000/v1"; several are replicas of one server."""
     identity: str = ""
     """Names the server in the cache, so that replies outlive a move to another address; the base URL where empty."""
-    api_key_env: str = ""
+    api_key_env: str = Field(default="", pattern=r"^[A-Z_][A-Z0-9_]*$|^$")
     """Environment variable with the key; empty for a server without one."""
     max_in_flight: int = Field(default=64, ge=1)
     """Calls at once, at most; fewer while the server throttles."""
@@ -89,3 +93,68 @@ class CastConfig(Section):
     """Searches that one attempt of a solver may spend."""
     solver_visits: int = Field(default=120, ge=1)
     """Windows of pages that one attempt may read; a corpus without lists may have to be gone through page by page."""
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _one_player_or_several(cls, roles: Any) -> Any:
+        """`judge = "m1"` says the same as `judge = ["m1"]`."""
+        if not isinstance(roles, Mapping):
+            return roles
+        return {role: (who,) if isinstance(who, str) else who for role, who in roles.items()}
+
+    @model_validator(mode="after")
+    def _names_what_exists(self) -> Self:
+        for name, model in self.models.items():
+            if model.endpoint not in self.endpoints:
+                raise ValueError(f"models.{name} is at the endpoint {model.endpoint!r}, {_known(self.endpoints)}")
+        for role, players in self.roles.items():
+            for player in players:
+                if player not in (SYMBOLIC, *self.models):
+                    raise ValueError(f"roles.{role} names {player!r}, {_known(self.models)}")
+            if not players or (role not in SEVERAL and len(players) > 1):
+                raise ValueError(f"roles.{role} needs {'at least one player' if role in SEVERAL else 'one player'}")
+        if self.kind == "llm" and not any(self.players(role) for role in self.roles):
+            raise ValueError('kind = "llm" needs at least one role that a model plays; see data/casts/local.toml')
+        for name, endpoint in self.endpoints.items():
+            if endpoint.engine == "openai" and not endpoint.base_url:
+                raise ValueError(f'endpoints.{name} needs a base_url, such as "http://localhost:8000/v1"')
+        return self
+
+    def players(self, role: RoleName) -> tuple[str, ...]:
+        """Names of the models that play a role; empty where programs do."""
+        if self.kind == SYMBOLIC:
+            return ()
+        return tuple(player for player in self.roles.get(role, ()) if player != SYMBOLIC)
+
+
+SEVERAL = frozenset({"proposer", "solver", "guesser"})
+"""Roles that more than one may play."""
+
+
+def _known(named: Mapping[str, object]) -> str:
+    return f"and there is only {', '.join(sorted(named))}" if named else "and none is configured"
+
+
+def with_cast_file(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with the keys of the file it names; tables are merged, and what the section says itself wins."""
+    name = section.get("file")
+    if not name or not isinstance(name, str):
+        return dict(section)
+    try:
+        told = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(
+            f"cast.file {name} cannot be read ({exc.strerror}); data/casts/local.toml is an example."
+        ) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cast.file {name} is not TOML: {exc}.") from exc
+    return _laid_over(told, section)
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        merged[key] = _laid_over(inner, value) if both and isinstance(inner, Mapping) else value
+    return merged
