@@ -26,6 +26,7 @@ from datagen.knowledge.building import ALIAS_SEPARATOR, FORMAT, Built, build_arr
 from datagen.knowledge.catalogue import Catalogue, Relation, catalogue_from_dict
 from datagen.knowledge.dates import iso, ordinal
 from datagen.knowledge.formula import Constant, EntityRef
+from datagen.knowledge.kept import Kept
 from datagen.knowledge.lists import ListIndex
 from datagen.knowledge.resolution import ClosedList
 from datagen.knowledge.statements import ALWAYS, Statements
@@ -74,10 +75,10 @@ class FactGraph:
         self.closed_types: tuple[str, ...] = tuple(meta["closed_types"])
         self.silent_relations: tuple[str, ...] = tuple(meta["silent_relations"])
         self._able = [self.taxonomy.applicable(r) for r in self.relations]
-        self._views: dict[tuple[int, int | None], RelationView] = {}
-        self._day_views: dict[tuple[int, int | None], RelationView] = {}
+        self._views: Kept[tuple[int, int | None], RelationView] = Kept(len(self.relations))
+        self._day_views: Kept[tuple[int, int | None], RelationView] = Kept(DAY_VIEWS_KEPT)
         self._applies: dict[tuple[str, str | None], tuple[bool, bool]] = {}
-        self._ids: dict[str, int | None] = {}
+        self._ids: Kept[str, int | None] = Kept(100_000)
         self._members: dict[str | None, Ids] = {}
         self._maybe_members: dict[str | None, Ids] = {}
         self.lists = ListIndex(arrays, self.relations, self.taxonomy, self.values)
@@ -141,13 +142,12 @@ class FactGraph:
 
     def find(self, key: str) -> int | None:
         """The id of a key, None when no page mentions it."""
-        if key not in self._ids:
-            wanted = key.encode()
-            i = bisect_left(range(len(self._keys)), wanted, key=self._keys.raw)
-            if len(self._ids) > 100_000:
-                self._ids.clear()
-            self._ids[key] = i if i < len(self._keys) and self._keys.raw(i) == wanted else None
-        return self._ids[key]
+        return self._ids.get(key, lambda: self._look_up(key))
+
+    def _look_up(self, key: str) -> int | None:
+        wanted = key.encode()
+        i = bisect_left(range(len(self._keys)), wanted, key=self._keys.raw)
+        return i if i < len(self._keys) and self._keys.raw(i) == wanted else None
 
     def id(self, key: str) -> int:
         """The id of a key; raises KeyError with the key."""
@@ -245,12 +245,7 @@ class FactGraph:
         index = self.relation_index[relation]
         day = ordinal(as_of) if as_of and self.relations[index].changes else None
         views = self._views if day is None else self._day_views
-        view = views.get((index, day))
-        if view is None:
-            if day is not None and len(views) >= DAY_VIEWS_KEPT:
-                del views[next(iter(views))]
-            view = views[index, day] = self._cut(index, day)
-        return view
+        return views.get((index, day), lambda: self._cut(index, day))
 
     def _cut(self, index: int, day: int | None) -> RelationView:
         relation = self.relations[index]

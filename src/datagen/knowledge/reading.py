@@ -13,12 +13,12 @@ What cannot be typed, dated or told apart is not guessed: it is counted in `Read
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.closures import ClosureReader
+from datagen.knowledge.kept import Kept
 from datagen.knowledge.notes import PageNotes
 from datagen.knowledge.prose import ProseReader
 from datagen.knowledge.rows import RowReader
@@ -100,20 +100,11 @@ class CachedReader:
 
     def __init__(self, reader: Reader, size: int = 4096) -> None:
         self._reader = reader
-        self._size = size
-        self._readings: OrderedDict[str, Reading] = OrderedDict()
+        self._readings: Kept[str, Reading] = Kept(size)
 
     @property
     def catalogue(self) -> Catalogue:
         return self._reader.catalogue
 
     def read(self, page: Page) -> Reading:
-        reading = self._readings.get(page.id)
-        if reading is None:
-            reading = self._reader.read(page)
-            self._readings[page.id] = reading
-            if len(self._readings) > self._size:
-                self._readings.popitem(last=False)
-        else:
-            self._readings.move_to_end(page.id)
-        return reading
+        return self._readings.get(page.id, lambda: self._reader.read(page))

@@ -6,7 +6,6 @@ name and an empty key, for a reader knows names only.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from functools import lru_cache
 
@@ -24,6 +23,7 @@ from datagen.knowledge.formula import (
     Within,
     canonical_query,
 )
+from datagen.knowledge.kept import Kept
 from datagen.language.grammar import grammar_text
 from datagen.language.phrases import PhraseTable, build_phrases
 from datagen.language.reading import read_question
@@ -73,13 +73,7 @@ class Parser:
 
     def parse(self, text: str) -> Query:
         """The formula that the question states, with names but no keys; `ParseError` says where reading stopped."""
-        known = self._recent.get(text)
-        if known is None:
-            known = read_question(self._structure(text), self.table)
-            self._recent[text] = known
-            if len(self._recent) > CACHED_QUESTIONS:
-                self._recent.popitem(last=False)
-        return known
+        return self._recent.get(text, lambda: read_question(self._structure(text), self.table))
 
     def _structure(self, text: str) -> Tree[Token]:
         try:
@@ -102,9 +96,9 @@ class _ByDigest:
 
 
 @lru_cache(maxsize=4)
-def _built(key: _ByDigest) -> tuple[PhraseTable, Lark, OrderedDict[str, Query]]:
+def _built(key: _ByDigest) -> tuple[PhraseTable, Lark, Kept[str, Query]]:
     table = build_phrases(key.catalogue)
-    return table, Lark(grammar_text(table), parser="lalr", lexer="contextual"), OrderedDict()
+    return table, Lark(grammar_text(table), parser="lalr", lexer="contextual"), Kept(CACHED_QUESTIONS)
 
 
 def _explain(stop: UnexpectedInput, text: str) -> str:

@@ -8,7 +8,7 @@ exclude the members of that closed set, which are few, so candidate sets are eva
 from __future__ import annotations
 
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.evaluator import Evaluation
 from datagen.knowledge.formula import EntityRef, Match, Node, Within
 from datagen.knowledge.graph import FactGraph, Stated
+from datagen.knowledge.kept import Kept
 from datagen.knowledge.literals import normalise_text
 from datagen.knowledge.taxonomy import PAGELESS
 from datagen.language.vague import bands
@@ -61,21 +62,14 @@ class ClaimBook:
     def __init__(self, graph: FactGraph) -> None:
         self._graph = graph
         self._catalogue = graph.catalogue
-        self._kept: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
-        self._lists: OrderedDict[int, tuple[Claim, ...]] = OrderedDict()
-        self._sets: OrderedDict[tuple[object, ...], Ids | None] = OrderedDict()
+        self._kept: Kept[int, tuple[Claim, ...]] = Kept(CLAIMS_KEPT)
+        self._lists: Kept[int, tuple[Claim, ...]] = Kept(CLAIMS_KEPT)
+        self._sets: Kept[tuple[object, ...], Ids | None] = Kept(SETS_KEPT)
         self._shared_names = _shared_names(graph)
 
     def claims(self, i: int) -> tuple[Claim, ...]:
         """Forward claims of an entity, in catalogue order."""
-        found = self._kept.get(i)
-        if found is None:
-            found = self._kept[i] = tuple(c for s in self._graph.outgoing(i) for c in self._from_statement(i, s))
-            if len(self._kept) > CLAIMS_KEPT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(i)
-        return found
+        return self._kept.get(i, lambda: tuple(c for s in self._graph.outgoing(i) for c in self._from_statement(i, s)))
 
     def _from_statement(self, i: int, stated: Stated) -> list[Claim]:
         relation = self._catalogue.relations[stated.relation]
@@ -113,14 +107,12 @@ class ClaimBook:
 
     def lists(self, i: int) -> tuple[Claim, ...]:
         """Claims that a complete list of useful length stands behind: of its subjects, or of a subject's objects."""
-        found = self._lists.get(i)
-        if found is None:
-            ends = (e for e in self._ends(i) if not self._catalogue.relations[e.relation].single)
-            pointed = (self.pointed(i, *e) for e in ends)
-            found = self._lists[i] = tuple(c for c in (*self.claims(i), *pointed) if is_list(c))
-            if len(self._lists) > CLAIMS_KEPT:
-                self._lists.popitem(last=False)
-        return found
+        return self._lists.get(i, lambda: self._find_lists(i))
+
+    def _find_lists(self, i: int) -> tuple[Claim, ...]:
+        ends = (e for e in self._ends(i) if not self._catalogue.relations[e.relation].single)
+        pointed = (self.pointed(i, *e) for e in ends)
+        return tuple(c for c in (*self.claims(i), *pointed) if is_list(c))
 
     def _ends(self, i: int) -> list[_End]:
         """Who points at an entity and may be named; nobody for entities that very many point at."""
@@ -145,13 +137,12 @@ class ClaimBook:
         """Everyone of the type whom the clue could be true of, None when strangers could be among them."""
         assert isinstance(clue.value, EntityRef)
         mark = (clue.relation, clue.value.key, clue.inverse, clue.as_of, type_id)
-        if mark not in self._sets:
-            evaluation = Evaluation(self._graph)
-            is_open = evaluation.clue_universe(clue, type_id) is None
-            self._sets[mark] = None if is_open else evaluation.closed(Node(type_id, (clue,)))
-            if len(self._sets) > SETS_KEPT:
-                self._sets.popitem(last=False)
-        return self._sets[mark]
+        return self._sets.get(mark, lambda: self._closed_now(clue, type_id))
+
+    def _closed_now(self, clue: Match, type_id: str | None) -> Ids | None:
+        evaluation = Evaluation(self._graph)
+        is_open = evaluation.clue_universe(clue, type_id) is None
+        return None if is_open else evaluation.closed(Node(type_id, (clue,)))
 
     def _may_be_object(self, i: int, relation: Relation) -> bool:
         kind = self._graph.type(i)
