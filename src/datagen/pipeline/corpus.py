@@ -91,6 +91,11 @@ def _catalogue_named(name: str) -> Catalogue | None:
     return load_catalogue(Path(name))
 
 
+def catalogue_for_live(knowledge: KnowledgeConfig) -> Catalogue:
+    """The words that programs know on the live web: there are no pages yet to induce others from."""
+    return _catalogue_named(knowledge.catalogue) or load_ontology()
+
+
 def graph_folder(snapshot: Snapshot, knowledge: KnowledgeConfig) -> Path:
     assumed = {"closed_types": knowledge.closed_types, "silent_relations": knowledge.silent_relations}
     return snapshot.folder / "knowledge" / content_id("graph", assumed)[:14]
