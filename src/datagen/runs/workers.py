@@ -3,6 +3,8 @@
     serial(work, "out/run", blocks)             in this process, one after another
     with process_pool(4) as pool:
         pool(work, "out/run", blocks)           four fresh interpreters, kept between waves
+    with thread_pool(4) as pool:
+        pool(work, "out/run", blocks)           four shards at once in this process, for work that waits for others
 
 Processes are spawned, not forked: Arrow and tantivy hold threads and locks that do not survive a fork. A worker ends
 itself as soon as the process that started it is gone, so that `kill -9` of a run leaves nothing behind.
@@ -15,7 +17,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -69,6 +71,22 @@ def process_pool(workers: int) -> Iterator[Pool]:
                     f"a worker process died (out of memory, or killed). Finished shards are kept: "
                     f"`datagen resume {directory}`; fewer `run.workers` need less memory."
                 ) from exc
+
+        yield run
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def thread_pool(workers: int) -> Iterator[Pool]:
+    """A pool of threads of this process. What fails first is raised; shards that were not begun are not begun then."""
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="shard")
+    try:
+
+        def run(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[ShardReport]:
+            futures = [executor.submit(work, directory, block.first, block.stop) for block in blocks]
+            for future in as_completed(futures):
+                yield future.result()
 
         yield run
     finally:
