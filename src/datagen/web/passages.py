@@ -10,6 +10,7 @@ stays with its subject. Links come along where their anchors lie inside a passag
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -79,7 +80,7 @@ def _passages(text: str) -> list[Span]:
 
 def _sentences(text: str, start: int, end: int) -> list[Span]:
     cuts = [start, *(match.end() for match in _SENTENCE_END.finditer(text, start, end)), end]
-    return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if text[a:b].strip()]
+    return [(a, b) for a, b in itertools.pairwise(cuts) if text[a:b].strip()]
 
 
 def _stems(text: str) -> frozenset[str]:
