@@ -131,7 +131,7 @@ def context(**changes):
         verbaliser=FakeWriter(),
         settings=GateSettings(cutoff="2024-01-01", sources={"duetqa": rule}),
         solvers=(FixedSolver("top-down"), FixedSolver("bottom-up")),
-        guesser=FixedGuesser(),
+        guessers=(FixedGuesser(),),
     )
     return replace(made, **changes)
 
@@ -238,7 +238,7 @@ def test_a_literal_answer_is_readable_only_on_a_page_about_the_root():
 def test_a_guessable_answer_is_caught_by_the_prior_gate():
     guesser = FixedGuesser(guesses=("Ashby United", "harlan rovers"))
 
-    assert verdict(draft(), context(guesser=guesser)) == ("prior", "guessed_without_search")
+    assert verdict(draft(), context(guessers=(guesser,))) == ("prior", "guessed_without_search")
 
 
 def test_a_stale_date_is_caught_by_the_dates_gate():
@@ -369,7 +369,7 @@ def test_solvers_that_disagree_or_hardly_work_are_caught_by_the_agreement_gate(s
 
 def test_gates_that_need_a_cast_refuse_to_run_without_one():
     with pytest.raises(ConfigError, match="guesser"):
-        verdict(draft(), context(guesser=None))
+        verdict(draft(), context(guessers=()))
     with pytest.raises(ConfigError, match="solvers"):
         verdict(draft(), context(solvers=()))
 
@@ -404,7 +404,7 @@ def test_the_funnel_counts_every_candidate_once_by_recipe_gate_and_reason():
     assert counts.counts == {
         ("duetqa", "accepted", "ok"): 1,
         ("duetqa", "unique", "possible_rivals"): 1,
-        ("duetqa", "unique", "no_certificate"): 1,
+        ("duetqa", "unique", "no_proof_and_no_rival_search"): 1,
     }
     assert counts.acceptance("duetqa") == pytest.approx(1 / 3)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from typing import Literal as OneOf
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from datagen.knowledge.formula import ClueAddress, Query
 from datagen.records.fact import Fact
@@ -94,6 +94,19 @@ class Guesser(Protocol):
 
     def guess(self, question: str, attempts: int) -> tuple[str, ...]:
         """At most `attempts` distinct answers, the most probable first."""
+        ...
+
+
+@runtime_checkable
+class SamplingGuesser(Protocol):
+    """A guesser that draws: asked again with another number, it may say something else."""
+
+    name: str
+
+    def guess(self, question: str, attempts: int) -> tuple[str, ...]: ...
+
+    def samples(self, question: str, first: int, count: int) -> tuple[str, ...]:
+        """Answers of the samples numbered `first` to `first + count - 1`, equal ones repeated, blank where it gave none."""
         ...
 
 

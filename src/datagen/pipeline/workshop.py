@@ -125,7 +125,7 @@ def open_workshop(run: Run) -> Workshop:
             settings=gate_settings(config.gates, config.recipes.duetqa.cutoff),
             verbaliser=verbaliser,
             solvers=(TopDownSolver(competence, budget), BottomUpSolver(competence, budget)),
-            guesser=PriorGuesser(open_guesser(snapshot), parser),
+            guessers=(PriorGuesser(open_guesser(snapshot), parser),),
             benchmarks=BenchmarkIndex.read(paths) if paths else None,
         ),
         lineage=_lineage(run, graph),

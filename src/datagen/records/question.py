@@ -98,6 +98,34 @@ class Attempt:
     urls: tuple[str, ...] = ()
     evidence_urls: tuple[str, ...] = ()
     """The pages on which it found what decided."""
+    correct: bool | None = None
+    """Whether the answer is the key; None where nobody compared the two."""
+    judged: bool = False
+    """True where a judge decided, because words alone did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedBook:
+    """What one guesser said without tools. Samples of the audit came after acceptance and stopped nothing."""
+
+    guesser: str
+    answers: tuple[str, ...]
+    """Of the samples that could have stopped the question."""
+    samples: int
+    hits: int
+    audit_samples: int = 0
+    audit_hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OracleCheck:
+    """Tries to answer from the gold pages among distractors (spec infoseek_webexplorer §1.6)."""
+
+    attempts: int
+    right: int
+    distractors: int
+    answers: tuple[str | None, ...]
+    """One for each try, None where the reader gave none."""
 
 
 @dataclass(frozen=True, slots=True)

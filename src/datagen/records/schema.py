@@ -30,9 +30,15 @@ EVIDENCE = {
 SPEND = {
     "searches": INT,
     "visits": INT,
+    "calls": INT,
     "input_tokens": Value("int64"),
     "output_tokens": Value("int64"),
     "cost_usd": FLOAT,
+    "judge_calls": INT,
+    "judge_input_tokens": Value("int64"),
+    "judge_output_tokens": Value("int64"),
+    "judge_cost_usd": FLOAT,
+    "corrections": INT,
 }
 VERDICT = {"gate": STRING, "passed": BOOL, "reason": STRING, "detail": STRING, "searches": INT, "visits": INT}
 ATTEMPT = {
@@ -44,7 +50,18 @@ ATTEMPT = {
     "visits": INT,
     "urls": List(STRING),
     "evidence_urls": List(STRING),
+    "correct": BOOL,
+    "judged": BOOL,
 }
+CLOSED_BOOK = {
+    "guesser": STRING,
+    "answers": List(STRING),
+    "samples": INT,
+    "hits": INT,
+    "audit_samples": INT,
+    "audit_hits": INT,
+}
+ORACLE = {"attempts": INT, "right": INT, "distractors": INT, "answers": List(STRING)}
 HOP = {
     "entity_in": STRING,
     "relation": STRING,
@@ -191,10 +208,14 @@ TABLES: dict[str, Features] = {
             "hops": List(HOP),
             "obfuscations": List(OBFUSCATION),
             "question_raw": STRING,
+            "wording": STRING,
             "proposer": STRING,
             "verifiers": List(STRING),
             "attempts": List(ATTEMPT),
             "guesses": List(STRING),
+            "closed_book": List(CLOSED_BOOK),
+            "oracle": ORACLE,
+            "rivals_tried": INT,
             "verdicts": List(VERDICT),
             "tree": STRING,
             "spend": SPEND,

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Literal as OneOf
 
 from datagen.knowledge.formula import Query
-from datagen.records.question import Answer, Attempt, Certificate, Hop, Obfuscation, Verdict
+from datagen.records.question import (
+    Answer,
+    Attempt,
+    Certificate,
+    ClosedBook,
+    Hop,
+    Obfuscation,
+    OracleCheck,
+    Verdict,
+)
 
 Recipe = OneOf["infoseek", "duetqa"]
 STAGES = ("propose", "grow", "prove", "answer", "verbalise")
@@ -45,7 +54,16 @@ class Draft:
     attempts: tuple[Attempt, ...] = ()
     """Filled by the agreement gate."""
     guesses: tuple[str, ...] = ()
-    """Filled by the prior gate."""
+    """Distinct guesses of all guessers; filled by the prior gate, as is `closed_book`."""
+    closed_book: tuple[ClosedBook, ...] = ()
+    """The guesses by guesser."""
+    oracle: OracleCheck | None = None
+    """Filled by the oracle gate; None where it was not asked."""
+    rivals: tuple[Attempt, ...] = ()
+    """Searches for another answer, filled by the rivals gate; empty where a certificate excludes rivals."""
+    wording: str = "grammar"
+    """Who found the words, and what holds them to the meaning: "grammar" (the grammar, and they parse back), "parse_back"
+    (a model, and they parse back), "entailment" (a model, and a judge took both for the same question), "model"."""
     spend: dict[str, int] = field(default_factory=dict)
     """Tool calls so far: searches, visits."""
 

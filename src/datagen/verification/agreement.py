@@ -12,9 +12,9 @@ from enum import StrEnum
 
 from datagen.errors import ConfigError
 from datagen.records.question import Attempt, Verdict
-from datagen.synthesis.answers import is_correct
 from datagen.synthesis.draft import Draft
 from datagen.verification.gate import GateContext
+from datagen.verification.grading import graded, is_right
 
 
 class AgreementReason(StrEnum):
@@ -39,8 +39,9 @@ class Agreement:
             raise ConfigError("the agreement gate needs solvers; name a cast in the config that has some.")
         attempts: list[Attempt] = []
         for solver in context.solvers:
-            attempts.append(solver.solve(draft.question, context.web))
-            if not is_correct(draft.answer, attempts[-1].answer, attempts[-1].answer_key):
+            attempt = solver.solve(draft.question, context.web)
+            attempts.append(graded(draft.question, draft.answer, attempt, context.judge))
+            if not attempts[-1].correct:
                 break
         spend = dict(draft.spend)
         spend["searches"] = spend.get("searches", 0) + sum(a.searches for a in attempts)
@@ -55,7 +56,7 @@ class Agreement:
                 detail = f"{attempt.solver} gave up: {attempt.failure}"
                 reason = f"unsolved_{attempt.failure}" if attempt.failure else "unsolved"
                 return self._failed(draft, AgreementReason(reason), detail)
-            if not is_correct(draft.answer, attempt.answer, attempt.answer_key):
+            if not is_right(draft.answer, attempt):
                 detail = f"{attempt.solver} says {attempt.answer!r}, the key is {draft.answer.text!r}"
                 return self._failed(draft, AgreementReason.OTHER_ANSWER, detail)
         for attempt in draft.attempts:

@@ -6,7 +6,8 @@
     text     short enough to be said in one breath
 
 A question that asks for a relation's value must get that relation's kind of object; one that asks for the root gets an
-entity.
+entity. Types and relations that the catalogue does not know restrict nothing, and without a certificate an entity needs no
+key: its name is what the search for rivals compares.
 """
 
 from __future__ import annotations
@@ -44,23 +45,30 @@ class AnswerTypeGate:
         if len(words_of(answer.text)) > limit:
             return failed(self.name, AnswerTypeReason.TOO_LONG, f"{answer.text!r} has more than {limit} words")
         asked = self._asked_kind(draft, context.catalogue)
-        if answer.type != asked:
+        if asked is not None and answer.type != asked:
             detail = f"the question asks for a value of kind {asked}, the answer is a {answer.type}"
             return failed(self.name, AnswerTypeReason.WRONG_KIND, detail)
         if answer.type == "entity":
             return self._entity(draft, context.catalogue)
         return self._literal(draft, context.catalogue)
 
-    def _asked_kind(self, draft: Draft, catalogue: Catalogue) -> str:
-        return "entity" if draft.query.ask is None else catalogue.relations[draft.query.ask].object_kind
+    def _asked_kind(self, draft: Draft, catalogue: Catalogue) -> str | None:
+        if draft.query.ask is None:
+            return "entity"
+        relation = catalogue.relations.get(draft.query.ask)
+        return None if relation is None else relation.object_kind
 
     def _entity(self, draft: Draft, catalogue: Catalogue) -> Verdict:
         answer, asked = draft.answer, draft.query.root.type
-        if answer.key is None or not any(c.isalpha() for c in answer.text):
+        nameless = answer.key is None and draft.certificate is not None
+        if nameless or not any(c.isalpha() for c in answer.text):
             return failed(
                 self.name, AnswerTypeReason.UNGRADABLE, f"{answer.text!r} names no entity that can be compared"
             )
-        if asked is not None and answer.entity_type is not None and not catalogue.is_a(answer.entity_type, asked):
+        if asked is None or answer.entity_type is None:
+            return passed(self.name)
+        unknown = draft.certificate is None and not {asked, answer.entity_type} <= catalogue.types.keys()
+        if not unknown and not catalogue.is_a(answer.entity_type, asked):
             detail = f"the question asks for a {asked}, the answer is a {answer.entity_type}"
             return failed(self.name, AnswerTypeReason.WRONG_CLASS, detail)
         return passed(self.name)
@@ -69,7 +77,8 @@ class AnswerTypeGate:
         answer = draft.answer
         if not _reads_back(answer):
             return failed(self.name, AnswerTypeReason.NOT_CANONICAL, f"{answer.canonical!r} is no {answer.type}")
-        wanted = catalogue.relations[draft.query.ask].unit if draft.query.ask else ""
+        relation = catalogue.relations.get(draft.query.ask) if draft.query.ask else None
+        wanted = relation.unit if relation else ""
         if answer.type == "number" and wanted and answer.unit != wanted:
             return failed(
                 self.name, AnswerTypeReason.WRONG_UNIT, f"the answer is in {answer.unit!r}, asked is {wanted!r}"

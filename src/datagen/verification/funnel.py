@@ -1,10 +1,11 @@
 """The funnel: gates in order of cost, the first failure ends the candidate, and everything is counted.
 
-    draft ── unique ── necessity ── leak ── dates ── sources ── … ── shortcut ── prior ── agreement ──► accepted
-              └─────────┴───────────┴──────────────────── the first that fails ──────────────────────► rejected
+    draft ── unique ── necessity ── leak ── dates ── sources ── … ── prior ── oracle ── agreement ── rivals ──► accepted
+              └─────────┴───────────┴──────────────────── the first that fails ─────────────────────────────► rejected
 
 A rejected draft keeps the verdicts it had collected and what it had spent, so the rejects table can say which gate
-costs what. `duplicates` is not among the gates: it compares accepted drafts with each other, see its module.
+costs what. Accepted drafts are put to the guessers once more (`prior.audited`), which stops nothing. `duplicates` is not
+among the gates: it compares accepted drafts with each other, see its module.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from datagen.verification.dates import Dates
 from datagen.verification.gate import Gate, GateContext, WorkingGate
 from datagen.verification.leak import Leak
 from datagen.verification.necessity import Necessity
-from datagen.verification.prior import Prior
+from datagen.verification.oracle import Oracle
+from datagen.verification.prior import Prior, audited
+from datagen.verification.rivals import Rivals
 from datagen.verification.shortcut import Shortcut
 from datagen.verification.sources import RELAXED, Sources
 from datagen.verification.unique import Unique
@@ -54,7 +57,9 @@ def standard_gates() -> tuple[Gate, ...]:
         AnswerTypeGate(),
         Shortcut(),
         Prior(),
+        Oracle(),
         Agreement(),
+        Rivals(),
     ]
     return tuple(sorted(gates, key=lambda gate: gate.cost))
 
@@ -80,7 +85,7 @@ def run_gates(draft: Draft, gates: Sequence[Gate], context: GateContext) -> Acce
                 verdicts=tuple(verdicts),
                 spend=draft.spend,
             )
-    return Accepted(draft, tuple(verdicts))
+    return Accepted(audited(draft, context), tuple(verdicts))
 
 
 def _charged(draft: Draft, verdict: Verdict) -> Draft:

@@ -1,9 +1,11 @@
 """What a gate is: a question put to a draft, answered with a verdict and a reason.
 
 A gate lives in one file, names its reasons in one enumeration, and says nothing about order; `cost` ranks it, and
-`verification.funnel` runs the cheap ones first. Two gates have to try something before they can judge (solvers search,
-the guesser guesses): they do that in `work`, which returns the draft with the attempts filled in, so that `check` stays
-a pure function of the draft and a test can hand it any attempt it likes.
+`verification.funnel` runs the cheap ones first. Some gates have to try something before they can judge (solvers search,
+guessers guess, readers read): they do that in `work`, which returns the draft with the attempts filled in, so that
+`check` stays a pure function of the draft and a test can hand it any attempt it likes.
+
+A draft without a certificate passes the gates that read one with the reason "uncertified"; `rivals` then decides.
 
     class Leak:
         name, cost = "leak", 10
@@ -19,13 +21,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from datagen.agents.roles import Guesser, Solver
+from datagen.agents.roles import Guesser, Judge, OpenBookReader, RivalSeeker, Solver
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Query
 from datagen.records.question import Verdict
 from datagen.synthesis.draft import Draft, Recipe
 from datagen.verification.contamination import BenchmarkIndex
 from datagen.web.tools import Web
+
+UNCERTIFIED = "uncertified"
+"""Reason of a gate that reads the certificate and passes on a draft that has none."""
+NO_RIVAL_SEARCH = "no_proof_and_no_rival_search"
+"""Reason where a draft has neither a certificate nor anybody who could look for rivals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,15 @@ class GateSettings:
     shortcut_top_k: int = 1
     """The answer may not be readable among this many first results of the question or of one clue as a query."""
     prior_attempts: int = 3
-    """Guesses without tools, all of which must be wrong."""
+    """Guesses of every guesser without tools, all of which must be wrong."""
+    closed_book_audit: int = 1
+    """Guesses of every guesser on an accepted question, made with other seeds; they stop nothing."""
+    rival_attempts: int = 3
+    """Searches of every seeker for another answer to a question without a certificate."""
+    oracle_attempts: int = 0
+    """Tries to answer from the gold pages among distractors, all of which must succeed; 0 leaves the check out."""
+    oracle_distractors: int = 4
+    """Pages that look right and state no clue, shown beside the gold ones."""
     min_tool_calls: int = 2
     """Searches plus visits that every solver needed at least; fewer means no research was needed."""
     max_answer_words: int = 12
@@ -76,8 +91,12 @@ class GateContext:
     verbaliser: Writer
     settings: GateSettings
     solvers: tuple[Solver, ...] = ()
-    guesser: Guesser | None = None
+    guessers: tuple[Guesser, ...] = ()
     benchmarks: BenchmarkIndex | None = None
+    rival_seekers: tuple[RivalSeeker, ...] = ()
+    open_book: OpenBookReader | None = None
+    judge: Judge | None = None
+    """Compares answers that words alone do not settle."""
 
 
 class Gate(Protocol):
@@ -103,6 +122,10 @@ class WorkingGate(Protocol):
 
 def passed(gate: str, detail: str = "") -> Verdict:
     return Verdict(gate, passed=True, detail=detail)
+
+
+def uncertified(gate: str) -> Verdict:
+    return Verdict(gate, passed=True, reason=UNCERTIFIED, detail="no certificate; the search for rivals decides")
 
 
 def failed(gate: str, reason: StrEnum, detail: str) -> Verdict:

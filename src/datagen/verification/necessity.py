@@ -6,11 +6,10 @@ from enum import StrEnum
 
 from datagen.records.question import UNBOUNDED, Verdict
 from datagen.synthesis.draft import Draft
-from datagen.verification.gate import GateContext, failed, passed
+from datagen.verification.gate import GateContext, failed, passed, uncertified
 
 
 class NecessityReason(StrEnum):
-    NO_CERTIFICATE = "no_certificate"
     REDUNDANT_CLUE = "redundant_clue"
 
 
@@ -21,7 +20,7 @@ class Necessity:
     def check(self, draft: Draft, context: GateContext) -> Verdict:  # noqa: ARG002  # the protocol's signature
         proof = draft.certificate
         if proof is None:
-            return failed(self.name, NecessityReason.NO_CERTIFICATE, "no proof says which clues are needed")
+            return uncertified(self.name)
         idle = [i for i, size in enumerate(proof.necessity) if size != UNBOUNDED and size <= 1]
         if idle:
             listed = "; ".join(proof.clues[i] for i in idle)

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from datagen.clients.billing import Bill
 from datagen.knowledge.formula import Edge, IsA, Node, Query, count_vertices, depth, query_to_dict, walk_clues
 from datagen.records.ids import canonical_json, content_id
 from datagen.records.question import Certificate, Verdict
 from datagen.synthesis.draft import Draft, Rejected
 from datagen.verification.dates import newest_evidence
+from datagen.verification.rivals import rivals_tried
 from datagen.verification.sources import RELAXED, source_mix
 
 EXCLUSION_KINDS = ("stated_value", "complete_list", "type")
@@ -24,9 +26,17 @@ def question_id(draft: Draft) -> str:
 
 
 def to_question_row(
-    draft: Draft, verdicts: Sequence[Verdict], lineage: Mapping[str, Any], cutoff: str | None = None
+    draft: Draft,
+    verdicts: Sequence[Verdict],
+    lineage: Mapping[str, Any],
+    cutoff: str | None = None,
+    *,
+    bill: Bill | None = None,
 ) -> dict[str, Any]:
-    """One row of `questions`. `lineage` names what made the run; the candidate's index is filled in here."""
+    """One row of `questions`. `lineage` names what made the run; candidate, models and prompts are filled in here.
+
+    `bill` is the candidate's own; without one no model was called.
+    """
     answer, proof, mix = draft.answer, draft.certificate, source_mix(draft)
     return {
         "id": question_id(draft),
@@ -56,20 +66,24 @@ def to_question_row(
         "hops": [asdict(hop) for hop in draft.hops],
         "obfuscations": [asdict(edit) for edit in draft.obfuscations],
         "question_raw": draft.question_raw,
+        "wording": draft.wording,
         "proposer": draft.proposer,
         "verifiers": list(draft.verifiers),
         "attempts": [
             {**asdict(a), "urls": list(a.urls), "evidence_urls": list(a.evidence_urls)} for a in draft.attempts
         ],
         "guesses": list(draft.guesses),
+        "closed_book": [{**asdict(record), "answers": list(record.answers)} for record in draft.closed_book],
+        "oracle": {**asdict(draft.oracle), "answers": list(draft.oracle.answers)} if draft.oracle else None,
+        "rivals_tried": rivals_tried(draft),
         "verdicts": [asdict(v) for v in verdicts],
         "tree": _tree(draft.query),
-        "spend": _spend(draft.spend),
-        "lineage": {**lineage, "candidate": draft.candidate},
+        "spend": _spend(draft.spend, bill),
+        "lineage": _lineage(lineage, draft.candidate, bill),
     }
 
 
-def to_reject_row(rejected: Rejected, lineage: Mapping[str, Any]) -> dict[str, Any]:
+def to_reject_row(rejected: Rejected, lineage: Mapping[str, Any], *, bill: Bill | None = None) -> dict[str, Any]:
     """One row of `rejects`; question and tree are null where the candidate ended before it had them."""
     draft = rejected.draft
     query = draft.query if draft else rejected.query
@@ -83,8 +97,8 @@ def to_reject_row(rejected: Rejected, lineage: Mapping[str, Any]) -> dict[str, A
         "answer": draft.answer.text if draft else None,
         "tree": _tree(query) if query else None,
         "verdicts": [asdict(v) for v in rejected.verdicts],
-        "spend": _spend(rejected.spend),
-        "lineage": {**lineage, "candidate": rejected.candidate},
+        "spend": _spend(rejected.spend, bill),
+        "lineage": _lineage(lineage, rejected.candidate, bill),
     }
 
 
@@ -92,15 +106,15 @@ def _tree(query: Query) -> str:
     return canonical_json(query_to_dict(query)).decode()
 
 
-def _spend(spend: Mapping[str, int]) -> dict[str, Any]:
-    """Tool calls are counted; tokens and money stay null, since a cast without a model has none to measure."""
-    return {
-        "searches": spend.get("searches", 0),
-        "visits": spend.get("visits", 0),
-        "input_tokens": None,
-        "output_tokens": None,
-        "cost_usd": None,
-    }
+def _spend(spend: Mapping[str, int], bill: Bill | None) -> dict[str, Any]:
+    """Calls are counted, so none is 0; tokens and money are null where nobody measured any."""
+    return {"searches": spend.get("searches", 0), "visits": spend.get("visits", 0), **(bill or Bill()).spend()}
+
+
+def _lineage(run: Mapping[str, Any], candidate: int, bill: Bill | None) -> dict[str, Any]:
+    """What made the run, and which models and prompts had a hand in this row."""
+    used = bill or Bill()
+    return {**run, "candidate": candidate, "models": list(used.models), "prompts": list(used.prompts)}
 
 
 def _certificate(proof: Certificate) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from dataclasses import replace
 from enum import StrEnum
 
 from datagen.errors import WordingError
-from datagen.knowledge.formula import Query
+from datagen.knowledge.catalogue import Catalogue
+from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Query, walk_clues
 from datagen.records.ids import rng_for
 from datagen.records.question import Verdict
 from datagen.synthesis.answers import accepted_forms, contains_words, words_of
@@ -58,10 +59,41 @@ def clue_texts(draft: Draft, context: GateContext) -> list[str]:
     rng = rng_for("clue words", draft.candidate)
     texts = []
     for clue in root.clues:
+        alone = replace(root, clues=(clue,))
+        if not _knows(context.catalogue, alone):
+            texts.append(" ".join(_key_words(context.catalogue, alone)))
+            continue
         # A clue that has no words of its own is said by another one (a class folded into its noun).
         with contextlib.suppress(WordingError):
-            texts.append(context.verbaliser.write(Query(replace(root, clues=(clue,))), rng))
+            texts.append(context.verbaliser.write(Query(alone), rng))
     return texts
+
+
+def _knows(catalogue: Catalogue, node: Node) -> bool:
+    """Whether the grammar has words for every relation of the tree."""
+    return all(isinstance(clue, IsA) or clue.relation in catalogue.relations for _, clue in walk_clues(node))
+
+
+def _key_words(catalogue: Catalogue, node: Node) -> list[str]:
+    """What someone would type who looks for a tree with a relation in free words: nouns, relations, constants."""
+    words = []
+    if node.type is not None:
+        known = catalogue.types.get(node.type)
+        words.append(known.singular if known else node.type.lstrip("~"))
+    for clue in node.clues:
+        words += _words_of_clue(catalogue, clue)
+    return words
+
+
+def _words_of_clue(catalogue: Catalogue, clue: Clue) -> list[str]:
+    if isinstance(clue, IsA):
+        return [clue.type.lstrip("~")]
+    words = [clue.relation.lstrip("~").replace("_", " ")]
+    if isinstance(clue, Edge):
+        return words + _key_words(catalogue, clue.child)
+    if isinstance(clue, Match):
+        return [*words, clue.value.name if isinstance(clue.value, EntityRef) else clue.value.text]
+    return words
 
 
 def answer_readable(draft: Draft, hit: Hit) -> bool:

@@ -3,6 +3,9 @@
 answer_set of one, rivals 0     one entity surely matches and no other could
 m* = |minimal_subset|           at least `min_identifying_clues`, so no single clue gives the answer away
 min_documents                   the clues cannot all be read off one page
+
+Where facts could not be joined into a certificate, uniqueness is left to the search for rivals; a cast that has nobody to
+search ends the candidate here, before anything is spent on it.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from enum import StrEnum
 
 from datagen.records.question import UNBOUNDED, Verdict
 from datagen.synthesis.draft import Draft
-from datagen.verification.gate import GateContext, failed, passed
+from datagen.verification.gate import NO_RIVAL_SEARCH, GateContext, failed, passed, uncertified
 
 
 class UniqueReason(StrEnum):
-    NO_CERTIFICATE = "no_certificate"
+    NOBODY_SEARCHES = NO_RIVAL_SEARCH
     NO_ANSWER = "no_answer"
     SEVERAL_ANSWERS = "several_answers"
     RIVALS = "possible_rivals"
@@ -32,7 +35,10 @@ class Unique:
     def check(self, draft: Draft, context: GateContext) -> Verdict:
         proof = draft.certificate
         if proof is None:
-            return failed(self.name, UniqueReason.NO_CERTIFICATE, "the facts could not be joined into a proof")
+            if context.rival_seekers:
+                return uncertified(self.name)
+            detail = "the facts could not be joined into a proof, and nobody in the cast searches for rivals"
+            return failed(self.name, UniqueReason.NOBODY_SEARCHES, detail)
         if not proof.answer_set:
             return failed(self.name, UniqueReason.NO_ANSWER, "no entity surely matches all clues")
         if len(proof.answer_set) > 1:
