@@ -60,7 +60,11 @@ class BottomUpSolver:
 
     def solve(self, question: str, web: Web) -> Attempt:
         memory = PageMemory(web, self._competence, self._budget)
-        return attempt(self.name, memory, self._competence.parser, question, lambda m, root: _Casting(m).solve(root))
+        return attempt(self.name, memory, self._competence.parser, question, self.find)
+
+    def find(self, memory: PageMemory, root: Node) -> Found:
+        """Every entity that meets the clues, as far as the memory's web shows; raises `BudgetSpentError`."""
+        return _Casting(memory).solve(root)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,11 @@ class TopDownSolver:
 
     def solve(self, question: str, web: Web) -> Attempt:
         memory = PageMemory(web, self._competence, self._budget)
-        return attempt(self.name, memory, self._competence.parser, question, lambda m, root: _Climb(m).solve(root))
+        return attempt(self.name, memory, self._competence.parser, question, self.find)
+
+    def find(self, memory: PageMemory, root: Node) -> Found:
+        """Every entity that meets the clues, as far as the memory's web shows; raises `BudgetSpentError`."""
+        return _Climb(memory).solve(root)
 
 
 class _Climb:
