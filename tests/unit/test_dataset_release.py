@@ -99,6 +99,7 @@ def a_row(index: int, **changes) -> dict:
         "verifiers": [],
         "attempts": [],
         "guesses": [],
+        "closed_book": [],
         "verdicts": [],
         "tree": json.dumps({"root": {"type": "club", "clues": []}, "ask": None, "ask_as_of": None}),
         "spend": {"searches": 2, "visits": 3},

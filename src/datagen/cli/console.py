@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -71,8 +71,32 @@ def print_report(report: RunReport) -> None:
         f"{count:,} of {report.target[recipe]:,} {recipe}" for recipe, count in report.accepted.items()
     )
     out.print(f"\naccepted  {accepted}", markup=False)
+    for line in _figures(report):
+        out.print(line, markup=False)
     if report.release is not None:
         out.print(f"release   {report.release}", markup=False)
+
+
+def _figures(report: RunReport) -> Iterator[str]:
+    """Lines on proofs, guesses and spend; a line without anything to say is left out."""
+    if report.certified["uncertified"]:
+        yield f"proofs    {report.certified['certified']:,} certified, {report.certified['uncertified']:,} by rival search"
+    book = report.closed_book
+    if book["before"] is not None:
+        left = f"; of {book['audit_samples']:,} guesses on accepted ones {book['audit_hits']:,}"
+        yield f"guessed   {book['hit']:,} of {book['reached']:,} candidates without search{left if book['audit_samples'] else ''}"
+    total, each = report.spending["total"], report.spending["per_accepted"]
+    if total["calls"] or total["judge_calls"]:
+        for name, prefix in (("models", ""), ("judge", "judge_")):
+            yield f"{name:<10}{_spent(total, prefix)}; per accepted question {_spent(each, prefix)}"
+
+
+def _spent(figures: Mapping[str, float | None], prefix: str) -> str:
+    def said(key: str) -> str:
+        value = figures[prefix + key]
+        return "not measured" if value is None else f"{value:,.6g}"
+
+    return f"{said('calls')} calls, {said('input_tokens')} + {said('output_tokens')} tokens, USD {said('cost_usd')}"
 
 
 class ProgressBar:

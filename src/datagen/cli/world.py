@@ -66,6 +66,9 @@ def audit(
             ("with a wrong answer", found.wrong_answers),
             ("candidates without a proof", found.unproved),
             ("of these, with one answer in the world (lost to caution)", found.lost_to_caution),
+            ("questions without a certificate", found.uncertified),
+            ("of these, evaluated in the world", found.uncertified_checked),
+            ("of these, refuted by it", found.uncertified_refuted),
         ]
         print_table(("what", "count"), rows)
     if found.faults:

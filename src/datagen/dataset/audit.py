@@ -3,6 +3,9 @@
 A certificate is a claim about a world that pages describe with gaps, errors and old values. Here the world itself is
 asked: does the formula have exactly one answer in it, and is that the key? Precision must be 1; anything else is a fault
 of the evaluator, of reading, or of the web's own promise that trusted pages do not lie.
+
+Rows without a certificate claim less, so what the world says about them is counted apart: it measures how much a search for
+rivals is worth. Formulas with a relation in free words cannot be put to the world and are only counted.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datagen.knowledge.formula import query_from_dict
+from datagen.knowledge.formula import IsA, Query, query_from_dict, walk_clues
 from datagen.knowledge.literals import parse_literal
 from datagen.knowledge.truth import Truth
 
@@ -25,6 +28,7 @@ class Audited:
     """What the world says about a set of questions; `faults` name the question and what differs."""
 
     questions: int
+    """Rows with a certificate."""
     second_answers: int
     wrong_answers: int
     faults: tuple[str, ...]
@@ -32,6 +36,12 @@ class Audited:
     """Candidates that the certificate could not prove unique."""
     lost_to_caution: int = 0
     """Those of them that have exactly one answer in the world: what silence and doubt cost."""
+    uncertified: int = 0
+    """Rows without a certificate."""
+    uncertified_checked: int = 0
+    """Those of them whose formula the world can evaluate."""
+    uncertified_refuted: int = 0
+    """Those of these that have another answer, or a second one."""
 
     @property
     def precision(self) -> float | None:
@@ -42,7 +52,10 @@ def audit(rows: Iterable[Mapping[str, Any]], truth: Truth, rejects: Iterable[Map
     """Evaluate every row's formula over the truth, and those of rejects that were stopped for want of a proof."""
     questions = second = wrong = 0
     faults: list[str] = []
-    for row in rows:
+    held = list(rows)
+    for row in held:
+        if row["certificate"] is None:
+            continue
         questions += 1
         query = query_from_dict(json.loads(row["tree"]))
         roots = truth.evaluate(query.root)
@@ -60,7 +73,20 @@ def audit(rows: Iterable[Mapping[str, Any]], truth: Truth, rejects: Iterable[Map
             faults.append(f"{row['id']}: {row['answer']!r} is not the {query.ask} of {sorted(proven)} in the world")
     unproved = [r for r in rejects if r["reason"] in UNPROVED and r["tree"] is not None]
     lost = sum(len(truth.evaluate(query_from_dict(json.loads(r["tree"])).root)) == 1 for r in unproved)
-    return Audited(questions, second, wrong, tuple(faults), len(unproved), lost)
+    return Audited(questions, second, wrong, tuple(faults), len(unproved), lost, *_audit_uncertified(held, truth))
+
+
+def _audit_uncertified(rows: Iterable[Mapping[str, Any]], truth: Truth) -> tuple[int, int, int]:
+    """How many there are, how many of them the world can evaluate, and how many of these it refutes."""
+    found = [(row, query_from_dict(json.loads(row["tree"]))) for row in rows if row["certificate"] is None]
+    checked = [(row, query) for row, query in found if row["answer_entity"] and _is_known(query, truth)]
+    refuted = sum(truth.evaluate(query.root) != {row["answer_entity"]} for row, query in checked if query.ask is None)
+    return len(found), sum(query.ask is None for _, query in checked), refuted
+
+
+def _is_known(query: Query, truth: Truth) -> bool:
+    clues = [clue for _, clue in walk_clues(query.root)]
+    return all(isinstance(clue, IsA) or clue.relation in truth.catalogue.relations for clue in clues)
 
 
 def _value_is_true(row: Mapping[str, Any], truth: Truth, ask: str, day: str | None) -> bool:

@@ -31,8 +31,15 @@ KEPT = (
     "question_raw",
     "attempts",
     "guesses",
+    "closed_book",
+    "oracle",
+    "hops",
+    "rivals_tried",
+    "wording",
     "tree",
     "newest_evidence",
+    "spend",
+    "lineage",
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from datagen.dataset.statistics import FunnelRow
+from datagen.dataset.statistics import FunnelRow, certificates
 from datagen.records.question import UNBOUNDED
 
 Row = Mapping[str, Any]
@@ -53,7 +53,6 @@ class ReleaseMeta:
     contamination: str
     known_faults: tuple[str, ...]
     languages: tuple[str, ...] = ("en",)
-    models: tuple[str, ...] = ()
     load_path: str = "path/to/this/folder"
     config: Mapping[str, Any] = field(default_factory=dict)
     snapshot_manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -90,6 +89,7 @@ def environment() -> jinja2.Environment:
     )
     env.filters["cell"] = _cell
     env.filters["counts"] = _counts
+    env.filters["percent"] = _percent
     env.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     return env
 
@@ -101,7 +101,6 @@ def render_card(
     steps: Sequence[FunnelRow],
     *,
     splits: Mapping[str, tuple[int, int]],
-    spend: Mapping[str, int],
     example: Row | None,
 ) -> str:
     """The README.md of a release. `splits` maps a split to (rows, answer entities); `example` is a whole row."""
@@ -118,8 +117,9 @@ def render_card(
             configs=[*configs, {"name": "rejects", "splits": [{"name": "train"}]}],
             size_category=size_category(len(rows)),
             recipes=_recipes(steps),
-            assumptions=sorted({a for r in rows for a in r["certificate"]["assumptions"]}),
-            spend=spend,
+            assumptions=sorted({a for proof in certificates(rows) for a in proof["assumptions"]}),
+            uncertified=sum(row["certificate"] is None for row in rows),
+            **_spend_parts(statistics),
             example=example,
             **(_example_parts(example) if example else {}),
         )
@@ -155,12 +155,25 @@ def choose_example(rows: Sequence[Row]) -> Row | None:
     def key(row: Row) -> tuple[int, int, str]:
         shape = row["difficulty"]
         fits = 4 <= shape["vertices"] <= 8 and len(row["question"].split()) <= 70
-        return (not fits, -(shape["depth"] * 2 + shape["min_documents"]), row["id"])
+        return (not fits, -(shape["depth"] * 2 + (shape["min_documents"] or 0)), row["id"])
 
-    return min(rows, key=key)
+    return min([row for row in rows if row["certificate"]] or rows, key=key)
 
 
 def _example_parts(row: Row) -> dict[str, Any]:
+    certificate = row["certificate"]
+    proven = _proof_parts(row) if certificate else {"example_clues": [], "example_sizes": "", "example_excluded": ""}
+    return proven | {
+        "example_hops": [] if certificate else row["hops"],
+        "example_solvers": "; ".join(
+            f"{a['solver']} ({a['searches']} searches, {a['visits']} visits)" for a in row["attempts"]
+        )
+        or "not asked",
+        "example_guesses": ", ".join(row["guesses"]) or "not asked",
+    }
+
+
+def _proof_parts(row: Row) -> dict[str, Any]:
     certificate = row["certificate"]
     first_by_clue = {item["clue"]: item for item in reversed(row["evidence"])}
     clues = []
@@ -180,9 +193,34 @@ def _example_parts(row: Row) -> dict[str, Any]:
         "example_clues": clues,
         "example_sizes": " → ".join(_size(s) for s in certificate["sizes"]),
         "example_excluded": _counts(excluded),
-        "example_solvers": "; ".join(
-            f"{a['solver']} ({a['searches']} searches, {a['visits']} visits)" for a in row["attempts"]
-        )
-        or "not asked",
-        "example_guesses": ", ".join(row["guesses"]) or "not asked",
     }
+
+
+SPEND_LINES = (
+    ("model calls", "calls", "judge_calls"),
+    ("input tokens", "input_tokens", "judge_input_tokens"),
+    ("output tokens", "output_tokens", "judge_output_tokens"),
+    ("money, USD", "cost_usd", "judge_cost_usd"),
+)
+
+
+def _spend_parts(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Lines of the table of costs: what, making in all, judging in all, making and judging per accepted row."""
+    spent = statistics["spending"]
+    total, each = spent["total"], spent["per_accepted"]
+    lines = [
+        (name, measured(total[making]), measured(total[judging]), measured(each[making]), measured(each[judging]))
+        for name, making, judging in SPEND_LINES
+    ]
+    return {"spend": total, "spend_lines": lines, "spent": spent}
+
+
+def measured(value: float | None) -> str:
+    """A figure for people: four significant places of a fraction, and never a 0 for what nobody measured."""
+    if value is None:
+        return "not measured"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _percent(rate: float | None) -> str:
+    return "not measured" if rate is None else f"{100 * rate:.1f} %"

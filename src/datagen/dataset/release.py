@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from datagen.dataset.browser import MAX_ROWS, render_browser
 from datagen.dataset.card import ReleaseMeta, choose_example, render_card
 from datagen.dataset.plots import draw_plots
+from datagen.dataset.spending import closed_book, spending
 from datagen.dataset.statistics import describe, funnel, solver_failures
 from datagen.errors import ReleaseError
 from datagen.records.schema import arrow_schema
@@ -51,12 +52,16 @@ COUNTED = (
     "difficulty",
     "certificate",
     "n_hosts",
+    "rivals_tried",
+    "wording",
     "spend",
 )
 COUNTED_PARTS = {
     "evidence": ("page_id", "host", "source_kind"),
     "attempts": ("searches", "visits"),
     "obfuscations": ("kind",),
+    "hops": ("host", "source_kind"),
+    "closed_book": ("guesser", "samples", "audit_samples", "audit_hits"),
 }
 SPLIT_SHARES = (("test", 50), ("validation", 50))
 """Per mille of answer entities; the rest is train."""
@@ -124,7 +129,11 @@ def _write_all(
     entities = {name: len({answer_root(rows[index]) for index in part}) for name, part in by_split.items()}
     rows = [rows[index] for index in order]
     reject_rows = rejects.select(["recipe", "gate", "reason", "spend"]).to_pylist()
-    statistics = describe(rows) | {"solver_failures": solver_failures(reject_rows)}
+    statistics = describe(rows) | {
+        "solver_failures": solver_failures(reject_rows),
+        "spending": spending(rows, reject_rows),
+        "closed_book": closed_book(rows, reject_rows, gate_order),
+    }
     steps = funnel(rows, reject_rows, gate_order)
     draw_plots(statistics, steps, work / "plots")
     card = render_card(
@@ -133,7 +142,6 @@ def _write_all(
         statistics,
         steps,
         splits={name: (len(part), entities[name]) for name, part in by_split.items()},
-        spend=total_spend(rows, reject_rows),
         example=_whole_row(questions, choose_example(rows)),
     )
     shown = questions.take(pa.array(order[:MAX_ROWS], pa.int64())).to_pylist()
@@ -156,7 +164,9 @@ def _counted(row: dict[str, Any]) -> dict[str, Any]:
     """The part of a row that figures are counted from: a tenth of it, so that all rows fit into memory at once."""
     kept = {key: row[key] for key in COUNTED}
     for name, keys in COUNTED_PARTS.items():
-        kept[name] = [{key: _shared(item[key]) for key in keys} for item in row[name]]
+        kept[name] = [{key: _shared(item[key]) for key in keys} for item in row[name] or ()]
+    lineage = row["lineage"] or {}
+    kept["lineage"] = {name: [_shared(value) for value in lineage.get(name) or ()] for name in ("models", "prompts")}
     return kept
 
 
@@ -186,9 +196,3 @@ def _write_split(table: pa.Table, order: Sequence[int], work: Path, split: str) 
         part = table.take(pa.array(order[index * size : (index + 1) * size], pa.int64()))
         entry = write_parquet(work / name, part, schema=schema, row_group_rows=ROW_GROUP_ROWS)
         yield FileEntry(name, entry.bytes, entry.sha256, entry.rows)
-
-
-def total_spend(*tables: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Tool calls over all candidates, accepted or not."""
-    spends = [row["spend"] or {} for table in tables for row in table]
-    return {key: sum(int(s.get(key) or 0) for s in spends) for key in ("searches", "visits")}

@@ -4,6 +4,9 @@ Definitions follow spec infoseek_webexplorer §4 where it has one. Nothing here 
 absent from the result.
 
     dispersion        distinct evidence pages / clues (FORT R_ev)
+
+Figures on certificates are taken over the rows that have one. Where pages are counted, the hops of a row without a
+certificate stand in for its evidence.
 """
 
 from __future__ import annotations
@@ -77,16 +80,35 @@ def describe(rows: Sequence[Row]) -> dict[str, Any]:
         "by_mode": _counts(f"{r['recipe']}: {r['mode']}" for r in rows if r["mode"]),
         "answer_type": _counts(r["answer_type"] for r in rows),
         "answer_entity_type": _counts(r["answer_entity_type"] for r in rows if r["answer_entity_type"]),
+        "certified": _counts("certified" if r["certificate"] else "uncertified" for r in rows),
+        "rivals_tried": _counts(r["rivals_tried"] for r in rows if r["certificate"] is None),
+        "wording": _counts(r["wording"] for r in rows if r["wording"]),
+        "models": _counts(name for r in rows for name in _lineage(r, "models")),
+        "prompts": _counts(name for r in rows for name in _lineage(r, "prompts")),
         "histograms": _histograms(rows),
         "summaries": {k: asdict(v) for k, v in _summaries(rows).items() if v is not None},
         "shares": _shares(rows),
-        "source_kinds": _counts(e["source_kind"] for r in rows for e in r["evidence"]),
-        "hosts": _counts(e["host"] for r in rows for e in r["evidence"]),
+        "source_kinds": _counts(e["source_kind"] for r in rows for e in _sources(r)),
+        "hosts": _counts(e["host"] for r in rows for e in _sources(r)),
         "excluded_by": _excluded(rows),
         "obfuscations": _counts(o["kind"] for r in rows for o in r["obfuscations"]),
         "median_sizes": median_sizes(rows),
         "without_one_clue": without_one_clue(rows),
     }
+
+
+def certificates(rows: Iterable[Row]) -> list[Mapping[str, Any]]:
+    """The certificates of the rows that have one."""
+    return [row["certificate"] for row in rows if row["certificate"]]
+
+
+def _sources(row: Row) -> Sequence[Row]:
+    found: Sequence[Row] = row["evidence"] if row["certificate"] else row["hops"]
+    return found
+
+
+def _lineage(row: Row, key: str) -> Sequence[str]:
+    return (row["lineage"] or {}).get(key) or ()
 
 
 def solver_failures(rejects: Iterable[Row]) -> dict[str, int]:
@@ -100,7 +122,8 @@ def _counts(values: Iterable[object]) -> dict[str, int]:
 
 def _histograms(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
     keys = ("vertices", "depth", "clues", "min_documents", "dependency_depth", "minimal_subset_size")
-    return {k: {str(v): n for v, n in sorted(Counter(r["difficulty"][k] for r in rows).items())} for k in keys}
+    counts = {k: Counter(r["difficulty"][k] for r in rows if r["difficulty"][k] is not None) for k in keys}
+    return {k: {str(v): n for v, n in sorted(seen.items())} for k, seen in counts.items()}
 
 
 def _summaries(rows: Sequence[Row]) -> dict[str, Summary | None]:
@@ -110,7 +133,7 @@ def _summaries(rows: Sequence[Row]) -> dict[str, Summary | None]:
         "question_characters": summarise([len(r["question"]) for r in rows]),
         "answer_words": summarise([len(r["answer"].split()) for r in rows]),
         "hosts_per_question": summarise([r["n_hosts"] for r in rows]),
-        "exposed_constants": summarise([len(r["certificate"]["exposed_constants"]) for r in rows]),
+        "exposed_constants": summarise([len(c["exposed_constants"]) for c in certificates(rows)]),
         "searches_per_solve": summarise([a["searches"] for a in attempts]),
         "visits_per_solve": summarise([a["visits"] for a in attempts]),
         "tool_calls_per_solve": summarise([a["searches"] + a["visits"] for a in attempts]),
@@ -118,15 +141,21 @@ def _summaries(rows: Sequence[Row]) -> dict[str, Summary | None]:
 
 
 def _shares(rows: Sequence[Row]) -> dict[str, float]:
-    clues = sum(len(r["certificate"]["clues"]) for r in rows)
-    documents = sum(len({e["page_id"] for e in r["evidence"]}) for r in rows)
-    return {
+    shares = {
         "explicit_year_in_question": _share(bool(YEAR.search(r["question"])) for r in rows),
         "digit_in_answer": _share(any(c.isdigit() for c in r["answer"]) for r in rows),
         "answer_verbatim_in_question": _share(r["answer"].casefold() in r["question"].casefold() for r in rows),
-        "closed_world": _share(r["certificate"]["mode"] == "closed_world" for r in rows),
         "several_hosts": _share(r["n_hosts"] > 1 for r in rows),
-        "dispersion": round(documents / clues, 4) if clues else 0.0,
+        "certified": _share(r["certificate"] is not None for r in rows),
+    }
+    proofs = certificates(rows)
+    if not proofs:
+        return shares
+    documents = sum(len({e["page_id"] for e in r["evidence"]}) for r in rows if r["certificate"])
+    closed = _share(c["mode"] == "closed_world" for c in proofs)
+    return shares | {
+        "closed_world": closed,
+        "dispersion": round(documents / sum(len(c["clues"]) for c in proofs), 4),
     }
 
 
@@ -137,8 +166,8 @@ def _share(flags: Iterable[bool]) -> float:
 
 def _excluded(rows: Sequence[Row]) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for row in rows:
-        total.update({k: v or 0 for k, v in (row["certificate"]["excluded_by"] or {}).items()})
+    for proof in certificates(rows):
+        total.update({k: v or 0 for k, v in (proof["excluded_by"] or {}).items()})
     return dict(sorted(total.items()))
 
 
@@ -148,8 +177,8 @@ NECESSITY_BINS = ((2, "2"), (3, "3"), (5, "4-5"), (10, "6-10"), (30, "11-30"), (
 def without_one_clue(rows: Sequence[Row]) -> dict[str, int]:
     """Clues by how many entities could match if that clue alone were missing."""
     counts = {name: 0 for _, name in NECESSITY_BINS} | {">100": 0, "no bound": 0}
-    for row in rows:
-        for size in row["certificate"]["necessity"]:
+    for proof in certificates(rows):
+        for size in proof["necessity"]:
             name = next((name for limit, name in NECESSITY_BINS if size <= limit), ">100")
             counts["no bound" if size < 0 else name] += 1
     return counts
@@ -158,8 +187,8 @@ def without_one_clue(rows: Sequence[Row]) -> dict[str, int]:
 def median_sizes(rows: Sequence[Row]) -> list[float | None]:
     """Median candidate-set size after the first, second, ... root clue; None where half or more are unbounded."""
     steps: list[list[int]] = []
-    for row in rows:
-        for index, size in enumerate(row["certificate"]["sizes"]):
+    for proof in certificates(rows):
+        for index, size in enumerate(proof["sizes"]):
             if index == len(steps):
                 steps.append([])
             steps[index].append(size)

@@ -1,8 +1,9 @@
 """Check a release from outside: files, splits, ids, evidence hashes, answers, and every certificate.
 
 Nothing that made the questions is trusted here. Certificates are recomputed by `knowledge.bruteforce` from the
-snapshot's rows alone, quotes are cut again from the snapshot's pages, ids are hashed again. A fault is a sentence that
-names its row; `datagen verify` prints the first ones and exits with 1.
+snapshot's rows alone, quotes are cut again from the snapshot's pages, ids are hashed again. A row without a certificate
+has to show a quote on a page for every hop, and that rivals were searched for. A fault is a sentence that names its row;
+`datagen verify` prints the first ones and exits with 1.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ def verify_release(folder: Path, snapshot_dir: Path, watch: Watch | None = None)
         faults += [Fault(row["id"], sentence) for sentence in _split_faults(split, row, seen)]
         faults += [Fault(row["id"], sentence) for sentence in checker.faults(row)]
         evidence += len(row["evidence"]) + len(row["exclusion_evidence"])
+        evidence += 0 if row["certificate"] else len(row["hops"])
         checked += 1
         if watch is not None:
             watch(checked, total)
@@ -161,11 +163,30 @@ class RowChecker:
         ):
             yield "its id is not the hash of its question, tree and answer."
         if row["certificate"] is None:
+            yield from self._uncertified_faults(row)
             return
+        if row["rivals_tried"] is not None:
+            yield "it has a certificate and yet counts searches for rivals."
         yield from (f"certificate: {sentence}" for sentence in self._certificate_faults(row, query))
         yield from self._answer_faults(row, query)
         for kind in ("evidence", "exclusion_evidence"):
             yield from (f"{kind} of clue {e['clue']}: {s}" for e in row[kind] for s in self._evidence_faults(e))
+
+    def _uncertified_faults(self, row: Row) -> Iterator[str]:
+        if not row["rivals_tried"] or row["rivals_tried"] < 1:
+            yield "it has no certificate, and nobody searched for rivals."
+        if row["evidence"] or row["exclusion_evidence"]:
+            yield "it has evidence for clues of a certificate that it does not have."
+        if not row["hops"]:
+            yield "it has neither a certificate nor hops."
+        for number, hop in enumerate(row["hops"], start=1):
+            page = self.pages.find(hop["url"])
+            if page is None:
+                yield f"hop {number}: the snapshot has no page {hop['url']}."
+            elif not _is_said(hop["quote"], page.text):
+                yield f"hop {number}: {hop['url']} does not say {hop['quote']!r}."
+            elif hop["published_at"] != page.published_at:
+                yield f"hop {number}: {hop['url']} is of {page.published_at}, not of {hop['published_at']}."
 
     def _certificate_faults(self, row: Row, query: Query) -> list[str]:
         certificate = certificate_of(row)
@@ -197,6 +218,13 @@ class RowChecker:
             yield f"{item['url']} does not say {item['quote']!r} at {item['start']}."
         elif sha256_hex(item["quote"].encode()) != item["sha256"]:
             yield f"the hash of its quote from {item['url']} is wrong."
+
+
+def _is_said(quote: str | None, text: str) -> bool:
+    """Whether a page says a quote, however its lines are broken; an empty quote says nothing."""
+    if not quote or not quote.strip():
+        return False
+    return quote in text or " ".join(quote.split()) in " ".join(text.split())
 
 
 def _states(row: Row, value: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from datagen import storage
 from datagen.dataset.card import ReleaseMeta
 from datagen.dataset.release import RELEASE_KIND, RELEASE_VERSION, write_release
+from datagen.dataset.spending import closed_book, spending
 from datagen.dataset.statistics import FunnelRow, funnel
 from datagen.errors import TargetNotReachedError
 from datagen.runs.directory import Run
@@ -35,6 +36,12 @@ class RunReport:
     funnel: tuple[FunnelRow, ...]
     samples: tuple[Row, ...]
     """Light rows: id, recipe, question, answer."""
+    spending: Mapping[str, Any]
+    """Calls, tokens and money over all candidates and per accepted row; None where nobody measured."""
+    closed_book: Mapping[str, Any]
+    """How often guessers without tools hit, before their gate and on accepted questions."""
+    certified: Mapping[str, int]
+    """Accepted questions with and without a certificate."""
     release: str | None = None
     seconds: float | None = None
     """Time it took, where it was measured."""
@@ -61,18 +68,27 @@ class RunReport:
 def report(directory: str, release: str | None = None) -> RunReport:
     """The report of a finished run, read from its tables."""
     manifest = read_run_manifest(directory)
-    columns = ["id", "recipe", "question", "answer"]
+    columns = ["id", "recipe", "question", "answer", "spend", "closed_book", "rivals_tried"]
     accepted = storage.read_parquet(storage.join(directory, "questions.parquet"), columns).to_pylist()
-    rejects = storage.read_parquet(storage.join(directory, "rejects.parquet"), ["recipe", "gate", "reason"]).to_pylist()
+    columns = ["recipe", "gate", "reason", "spend"]
+    rejects = storage.read_parquet(storage.join(directory, "rejects.parquet"), columns).to_pylist()
+    searched = sum(row["rivals_tried"] is not None for row in accepted)
     return RunReport(
         directory=directory,
         target=manifest.fields["target"],
         accepted=manifest.fields["accepted"],
         candidates=manifest.fields["candidates"],
         funnel=tuple(funnel(accepted, rejects, GATE_ORDER)),
-        samples=tuple(_choose_samples(accepted)),
+        samples=tuple(_light(row) for row in _choose_samples(accepted)),
+        spending=spending(accepted, rejects),
+        closed_book=closed_book(accepted, rejects, GATE_ORDER),
+        certified={"certified": len(accepted) - searched, "uncertified": searched},
         release=release,
     )
+
+
+def _light(row: Row) -> Row:
+    return {key: row[key] for key in ("id", "recipe", "question", "answer")}
 
 
 def _choose_samples(rows: Sequence[Row]) -> list[Row]:
