@@ -99,14 +99,14 @@ class Guesser(Protocol):
 
 @runtime_checkable
 class SamplingGuesser(Protocol):
-    """A guesser that draws: asked again with another number, it may say something else."""
+    """A guesser that draws, alone or for several models: asked with another number, it may say something else."""
 
     name: str
 
     def guess(self, question: str, attempts: int) -> tuple[str, ...]: ...
 
-    def samples(self, question: str, first: int, count: int) -> tuple[str, ...]:
-        """Answers of the samples numbered `first` to `first + count - 1`, equal ones repeated, blank where it gave none."""
+    def samples(self, question: str, attempts: int, first: int = 0) -> tuple[tuple[str, str | None], ...]:
+        """(model, answer) of the samples numbered `first` to `first + attempts - 1` of every model; None for no guess."""
         ...
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datagen.agents.roles import Judge
 from datagen.knowledge.literals import parse_literal
 from datagen.records.question import Answer, Attempt
-from datagen.synthesis.answers import is_correct
+from datagen.synthesis.answers import accepted_forms, is_correct, telling_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,16 @@ def graded(question: str, answer: Answer, attempt: Attempt, judge: Judge | None)
 def is_right(answer: Answer, attempt: Attempt) -> bool:
     """The grade of an attempt; one that nobody has graded is compared by words alone."""
     return is_correct(answer, attempt.answer, attempt.answer_key) if attempt.correct is None else attempt.correct
+
+
+def is_guessed(question: str, answer: Answer, guess: str, judge: Judge | None) -> bool:
+    """Whether a guess without tools is the key. The judge sees only guesses that share a telling word with it.
+
+    Guesses are many and nearly all are plainly something else; asking about each would cost more than the guesses.
+    """
+    told = telling_words(guess)
+    near = any(told & telling_words(form) for form in accepted_forms(answer))
+    return grade(question, answer, guess, None, judge if near else None).correct
 
 
 def _is_open(answer: Answer, given: str, given_key: str | None) -> bool:

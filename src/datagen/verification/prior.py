@@ -11,15 +11,16 @@ nothing: stopping on them would make the rate 0 and the true one unknown again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from datagen.agents.roles import Guesser, SamplingGuesser
 from datagen.errors import ConfigError
 from datagen.records.question import ClosedBook, Verdict
-from datagen.synthesis.answers import is_correct
 from datagen.synthesis.draft import Draft
 from datagen.verification.gate import GateContext, failed, passed
+from datagen.verification.grading import is_guessed
 
 
 class PriorReason(StrEnum):
@@ -36,25 +37,20 @@ class Prior:
             raise ConfigError("the prior gate needs a guesser; name a cast in the config that has one.")
         asked: list[ClosedBook] = []
         for guesser in context.guessers:
-            asked.append(_ask(guesser, draft, context.settings.prior_attempts))
-            if asked[-1].hits:
+            records = _ask(guesser, draft, context)
+            asked += records
+            if any(record.hits for record in records):
                 break
-        guesses = dict.fromkeys(answer for record in asked for answer in record.answers if answer)
+        guesses = dict.fromkeys(answer for record in asked for answer in record.answers)
         return replace(draft, closed_book=tuple(asked), guesses=tuple(guesses))
 
     def check(self, draft: Draft, context: GateContext) -> Verdict:  # noqa: ARG002  # the protocol's signature
         for record in draft.closed_book:
-            for rank, guess in enumerate(record.answers, start=1):
-                if is_correct(draft.answer, guess):
-                    detail = f"guess {rank} of {record.guesser} was {guess!r}"
-                    return failed(self.name, PriorReason.GUESSED, detail)
+            if record.hits:
+                detail = f"{record.guesser} got it within {record.samples} guesses: {'; '.join(record.answers)}"
+                return failed(self.name, PriorReason.GUESSED, detail)
         samples = sum(record.samples for record in draft.closed_book)
         return passed(self.name, f"{samples} guesses of {len(draft.closed_book)} guesser(s), all wrong")
-
-
-def _ask(guesser: Guesser, draft: Draft, attempts: int) -> ClosedBook:
-    answers = _samples(guesser, draft.question, 0, attempts)
-    return ClosedBook(guesser.name, answers, len(answers), _hits(draft, answers))
 
 
 def audited(draft: Draft, context: GateContext) -> Draft:
@@ -62,19 +58,37 @@ def audited(draft: Draft, context: GateContext) -> Draft:
     first, count = context.settings.prior_attempts, context.settings.closed_book_audit
     if not count or not draft.closed_book:
         return draft
-    records = []
-    for record, guesser in zip(draft.closed_book, context.guessers, strict=True):
-        answers = _samples(guesser, draft.question, first, count)
-        records.append(replace(record, audit_samples=len(answers), audit_hits=_hits(draft, answers)))
+    again = [_samples(guesser, draft.question, count, first) for guesser in context.guessers]
+    said = {name: answers for samples in again for name, answers in samples.items()}
+    records = [
+        replace(
+            record,
+            audit_samples=len(said.get(record.guesser, ())),
+            audit_hits=_hits(draft, said.get(record.guesser, ()), context),
+        )
+        for record in draft.closed_book
+    ]
     return replace(draft, closed_book=tuple(records))
 
 
-def _samples(guesser: Guesser, question: str, first: int, count: int) -> tuple[str, ...]:
-    """Samples `first` to `first + count - 1`. A guesser that does not sample gives its next likeliest answers."""
-    if isinstance(guesser, SamplingGuesser):
-        return guesser.samples(question, first, count)
-    return guesser.guess(question, first + count)[first:]
+def _ask(guesser: Guesser, draft: Draft, context: GateContext) -> list[ClosedBook]:
+    """One record for every model behind the guesser."""
+    samples = _samples(guesser, draft.question, context.settings.prior_attempts, 0)
+    return [
+        ClosedBook(name, tuple(dict.fromkeys(a for a in said if a)), len(said), _hits(draft, said, context))
+        for name, said in samples.items()
+    ]
 
 
-def _hits(draft: Draft, answers: tuple[str, ...]) -> int:
-    return sum(is_correct(draft.answer, answer) for answer in answers)
+def _samples(guesser: Guesser, question: str, attempts: int, first: int) -> dict[str, list[str | None]]:
+    """Answers by model, from sample `first` on. A guesser that does not sample gives its next likeliest answers."""
+    if not isinstance(guesser, SamplingGuesser):
+        return {guesser.name: list(guesser.guess(question, first + attempts)[first:])}
+    said: dict[str, list[str | None]] = {}
+    for name, answer in guesser.samples(question, attempts, first):
+        said.setdefault(name, []).append(answer)
+    return said
+
+
+def _hits(draft: Draft, answers: Sequence[str | None], context: GateContext) -> int:
+    return sum(is_guessed(draft.question, draft.answer, answer, context.judge) for answer in answers if answer)

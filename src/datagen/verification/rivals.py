@@ -2,7 +2,7 @@
 
 Every seeker of the cast searches `rival_attempts` times for another entity that meets all clues, each time in a fresh
 context. One that names anything but the key ends the candidate: whether the rival is real or the question only reads that
-way, it cannot be kept. A search that never understood the question has not looked, and does not count.
+way, it cannot be kept. A search that did not understand the question, or did not come to an end, does not count.
 
 Failing to find is weaker than a proof, so the row says which it has: `certificate` null and `rivals_tried` k.
 """
@@ -21,7 +21,7 @@ from datagen.verification.grading import graded, is_right
 class RivalsReason(StrEnum):
     FOUND = "rival_found"
     NOBODY_SEARCHES = NO_RIVAL_SEARCH
-    NOT_UNDERSTOOD = "rival_search_failed"
+    UNFINISHED = "rival_search_failed"
 
 
 class Rivals:
@@ -59,13 +59,13 @@ class Rivals:
                 return failed(self.name, RivalsReason.FOUND, detail)
         tried = rivals_tried(draft)
         if not tried:
-            detail = f"none of {len(draft.rivals)} searches understood the question"
-            return failed(self.name, RivalsReason.NOT_UNDERSTOOD, detail)
+            detail = f"none of {len(draft.rivals)} searches came to an end"
+            return failed(self.name, RivalsReason.UNFINISHED, detail)
         return Verdict(self.name, passed=True, detail=f"{tried} searches found no other answer")
 
 
 def rivals_tried(draft: Draft) -> int | None:
-    """Searches that looked and found nothing else; None where a certificate makes them needless."""
+    """Searches that came to an end and found nothing else; None where a certificate makes them needless."""
     if draft.certificate is not None:
         return None
-    return sum(attempt.failure != "parse" for attempt in draft.rivals)
+    return sum(attempt.failure not in ("parse", "budget") for attempt in draft.rivals)

@@ -38,12 +38,12 @@ class LlmGuesser:
                 distinct.setdefault(fold(answer), answer)
         return tuple(distinct.values())
 
-    def samples(self, question: str, attempts: int) -> tuple[tuple[str, str | None], ...]:
-        """(model, answer) of every call; None where a model had no guess."""
+    def samples(self, question: str, attempts: int, first: int = 0) -> tuple[tuple[str, str | None], ...]:
+        """(model, answer) of every call, numbered from `first`; None where a model had no guess."""
         return tuple(
             (voice.model.name, self._sample(voice, question, attempt))
             for voice in self._voices
-            for attempt in range(attempts)
+            for attempt in range(first, first + attempts)
         )
 
     def _sample(self, voice: Voice, question: str, attempt: int) -> str | None:
