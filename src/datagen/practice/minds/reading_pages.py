@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from datagen.agents.llm.fencing import sections
 from datagen.agents.symbolic.bottomup import BottomUpSolver
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.page_memory import Budget
+from datagen.agents.symbolic.notebook import Notebook
+from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
+from datagen.agents.symbolic.solving import Found, attempt
+from datagen.agents.symbolic.standing import Status
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.errors import PageNotFoundError
+from datagen.knowledge.formula import Edge, Node
 from datagen.practice.minds.background import Background
 from datagen.practice.minds.task import body, json_reply, task_text
 from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.ids import sha256_hex
 from datagen.records.page import Link, Page
+from datagen.records.question import Attempt
 from datagen.web.tools import Hit, Window
 
 PATIENCE = Budget(searches=400, visits=400)
@@ -30,12 +35,53 @@ TITLE_WEIGHT = 3
 
 def read_pages(background: Background, request: WireRequest) -> WireReply:
     question = body(request, "question")
-    kind = (TopDownSolver, BottomUpSolver)[request.seed % 2]
-    table = PagesOnTheTable(pages_of(task_text(request)))
-    done = kind(background.competence, PATIENCE).solve(question, table)
+    done = answer_from(background.competence, question, pages_of(task_text(request)), first=request.seed % 2)
     answer = "" if background.slips(request, question) else done.answer or ""
     where = ", ".join(done.evidence_urls) or "no page"
     return json_reply({"reasoning": f"The conditions are met on {where}."[:2_000], "answer": answer})
+
+
+def answer_from(competence: Competence, question: str, pages: Sequence[Page], *, first: int) -> Attempt:
+    """Both solvers in turn, then the entity that the pages come closest to describing."""
+    roads = [kind(competence, PATIENCE) for kind in (TopDownSolver, BottomUpSolver)]
+    table = PagesOnTheTable(pages)
+    for road in (roads[first], roads[1 - first]):
+        done = road.solve(question, table)
+        if done.answer is not None or done.failure in ("parse", "ambiguous"):
+            return done
+    memory = PageMemory(table, competence, PATIENCE)
+    for page in pages:
+        memory.read(page.url)
+    return attempt("closest", memory, competence.parser, question, closest)
+
+
+def closest(memory: PageMemory, root: Node) -> Found:
+    """The one entity that no clue contradicts and that more clues confirm than any other; a prover would want all."""
+    ranked = sorted(
+        ((confirmed(memory.notebook, key, root), key) for key in list(memory.notebook.types)),
+        key=lambda case: (-case[0], case[1]),
+    )
+    best = [key for count, key in ranked if count > 0 and count == ranked[0][0]]
+    return Found((best[0],)) if len(best) == 1 else Found((), failure="ambiguous" if best else "retrieval")
+
+
+def confirmed(notebook: Notebook, key: str, node: Node) -> int:
+    """How many clues of a vertex and of those below it are confirmed; -1 where the type or a clue is contradicted."""
+    if node.type is not None and not notebook.could_be(key, (node.type,)):
+        return -1
+    count = 0
+    for clue in node.clues:
+        if isinstance(clue, Edge):
+            mine = notebook.target_of([key])
+            follow = notebook.holders if clue.inverse else notebook.objects
+            below = [confirmed(notebook, other, clue.child) for other in follow(clue.relation, mine, clue.as_of)]
+            count += 1 + max(below) if below and max(below) >= 0 else 0
+        else:
+            status, _ = notebook.check(key, clue)
+            if status is Status.NO:
+                return -1
+            count += status is Status.YES
+    return count
 
 
 def pages_of(prompt: str) -> list[Page]:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from datagen.agents.llm.toolbox import MAX_ANSWER_CHARS, MAX_SOURCES
 from datagen.agents.symbolic.bottomup import BottomUpSolver
-from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, PageMemory
 from datagen.agents.symbolic.solving import Found, conclude
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.errors import PageNotFoundError, ParseError
 from datagen.practice.minds.background import Background
+from datagen.practice.minds.judging import same_answer
 from datagen.practice.minds.task import body, call_reply, told
 from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.ids import rng_for
@@ -92,7 +92,7 @@ def _rival(
             if memory.notebook.known_as(key) in namesakes:
                 continue
             done = conclude(solver.name, memory, query, Found((key,), found.evidence))
-            if done.answer is not None and fold(done.answer) != fold(known):
+            if done.answer is not None and not same_answer(known, done.answer):
                 return done
     except (ParseError, BudgetSpentError):
         return None
