@@ -3,143 +3,30 @@
 from __future__ import annotations
 
 import json
-import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
+from tests.unit.drafts import (
+    QUESTION,
+    ROOT,
+    FakeWeb,
+    FixedGuesser,
+    FixedSolver,
+    certificate,
+    context,
+    draft,
+    hit,
+    verdict,
+)
 
-from datagen.errors import ConfigError, PageNotFoundError
-from datagen.knowledge.catalogue import EntityType, Relation, make_catalogue
-from datagen.knowledge.formula import Edge, EntityRef, Match, Node, Query, Within, walk_clues
-from datagen.records.question import UNBOUNDED, Answer, Attempt, Certificate, ClueEvidence, Hop
-from datagen.synthesis.draft import Draft
+from datagen.errors import ConfigError
+from datagen.knowledge.formula import Edge, EntityRef, Match, Node, Query, Within
+from datagen.records.question import UNBOUNDED, Answer
 from datagen.verification.contamination import BenchmarkIndex
 from datagen.verification.duplicates import DuplicateIndex, fingerprint, judge_duplicates
 from datagen.verification.funnel import Accepted, FunnelCounts, run_gates, standard_gates
-from datagen.verification.gate import GateContext, GateSettings, SourceRule
+from datagen.verification.gate import SourceRule
 from datagen.verification.rows import to_question_row, to_reject_row
-from datagen.web.tools import Hit
-
-CATALOGUE = make_catalogue(
-    "tiny",
-    [EntityType("club", "football club", "football clubs"), EntityType("stadium", "stadium", "stadiums"),
-     EntityType("town", "town", "towns")],
-    [
-        Relation("plays_at", "Ground", ("club",), "entity", ("stadium",)),
-        Relation("founded", "Founded", ("club",), "date"),
-        Relation("coach", "Coach", ("club",), "entity", ("town",), changes=True),
-        Relation("located_in", "Town", ("stadium", "club"), "entity", ("town",)),
-        Relation("capacity", "Capacity", ("stadium",), "number", unit="seats"),
-    ],
-)  # fmt: skip
-ROOT = Node(
-    "club",
-    (
-        Within("founded", "date", 693_961.0, 697_612.0),
-        Match("coach", EntityRef("https://a.test/person/9", "Ilse Marn"), as_of="2025-03-01"),
-        Edge("plays_at", Node("stadium", (Match("located_in", EntityRef("https://a.test/town/1", "Veltrin")),))),
-    ),
-)
-QUESTION = (
-    "Which football club was founded in the 1900s, was coached on 1 March 2025 by Ilse Marn, and plays at a stadium "
-    "that is located in Veltrin?"
-)
-
-
-class FakeWeb:
-    """Search answers from a table of (word in the query, hits); nothing can be visited."""
-
-    def __init__(self, hits=()):
-        self.hits = dict(hits)
-
-    def search(self, query, top_k=5):
-        return next((found for word, found in self.hits.items() if word in query), [])[:top_k]
-
-    def visit(self, url, offset=0):
-        raise PageNotFoundError(f"{url} is not in this web.")
-
-
-class FakeWriter:
-    def write(self, query, rng: random.Random):
-        return f"Which {query.root.type} {type(query.root.clues[0]).__name__}?"
-
-
-@dataclass(frozen=True)
-class FixedSolver:
-    name: str
-    answer: str | None = "Harlan Rovers"
-    calls: int = 4
-
-    def solve(self, question, web):
-        return Attempt(self.name, self.answer, failure=None if self.answer else "retrieval", searches=self.calls)
-
-
-@dataclass(frozen=True)
-class FixedGuesser:
-    name: str = "guesser"
-    guesses: tuple[str, ...] = ("Ashby United", "Quell Town")
-
-    def guess(self, question, attempts):
-        return self.guesses[:attempts]
-
-
-def evidence(clue, host="a.test", kind="official", published="2025-06-01"):
-    url = f"https://{host}/page/{clue}"
-    return ClueEvidence(clue, f"pg1-{clue}", url, host, kind, published, 0, 5, "quote", "0" * 64)
-
-
-def certificate(**changes):
-    clues = tuple(str(address) for address, _ in walk_clues(ROOT))
-    proof = Certificate(
-        mode="open_world",
-        answer_set=("https://a.test/club/1",),
-        rivals=0,
-        clues=clues,
-        sizes=(40, 5, 1),
-        necessity=(3, 4, 5, UNBOUNDED),
-        minimal_subset=(0, 1, 2, 3),
-        minimal_subset_exact=True,
-        min_documents=3,
-        dependency_depth=2,
-        exposed_constants=("Ilse Marn", "Veltrin"),
-        evidence=(evidence(0), evidence(1, "b.test", "news"), evidence(2, "c.test", "table"), evidence(3)),
-    )
-    return replace(proof, **changes)
-
-
-def draft(**changes):
-    made = Draft(
-        candidate=5,
-        recipe="duetqa",
-        query=Query(ROOT),
-        question=QUESTION,
-        question_raw=QUESTION,
-        answer=Answer("Harlan Rovers", "entity", "Harlan Rovers", ("The Rovers",), "https://a.test/club/1", "club"),
-        certificate=certificate(),
-        hidden_names=("Harlan Rovers", "Hill End"),
-        hops=(Hop("Harlan Rovers", "coach", "Ilse Marn", "f", "https://b.test/page/1", "b.test", "news", "2025-06-01",
-                  "2025-03-01", "q"),),
-    )  # fmt: skip
-    return replace(made, **changes)
-
-
-def context(**changes):
-    rule = SourceRule(min_hosts=2, min_kinds=2, max_encyclopedia_share=0.7)
-    made = GateContext(
-        web=FakeWeb(),
-        catalogue=CATALOGUE,
-        verbaliser=FakeWriter(),
-        settings=GateSettings(cutoff="2024-01-01", sources={"duetqa": rule}),
-        solvers=(FixedSolver("top-down"), FixedSolver("bottom-up")),
-        guessers=(FixedGuesser(),),
-    )
-    return replace(made, **changes)
-
-
-def verdict(faulty, where=None):
-    """(gate, reason) that ended the draft, or ("accepted", "ok")."""
-    outcome = run_gates(faulty, standard_gates(), where or context())
-    return ("accepted", "ok") if isinstance(outcome, Accepted) else (outcome.gate, outcome.reason)
 
 
 def test_a_sound_draft_passes_every_gate_and_is_charged_for_its_tool_calls():
@@ -201,10 +88,6 @@ def test_a_redundant_clue_is_caught_by_the_necessity_gate():
     faulty = draft(certificate=certificate(necessity=(3, 1, 5, 2)))
 
     assert verdict(faulty) == ("necessity", "redundant_clue")
-
-
-def hit(url="https://a.test/club/1", title="Harlan Rovers", snippet=""):
-    return Hit(url, title, "a.test", "official", None, snippet, 1.0)
 
 
 @pytest.mark.parametrize(
