@@ -21,6 +21,7 @@
     │   ├── CredentialsError        401 or 403; ends the run
     │   ├── RetriesExhaustedError   a call failed as often as it may; costs the one record it was for
     │   └── EndpointDownError       nearly every call of late failed; ends the run, which can be resumed
+    ├── ReplayMissError         offline, and a reply that is needed was never received; nothing is asked instead
     ├── UnusableReplyError      a model's reply fits no schema after its corrections; costs the one record it was for
     └── FetchError              a page of the live web was not fetched; `reason` is a short code
 
@@ -135,6 +136,10 @@ class RetriesExhaustedError(EndpointError):
 
 class EndpointDownError(EndpointError):
     """Nearly every call of late failed. The run ends and can be resumed."""
+
+
+class ReplayMissError(DatagenError):
+    """Offline, a reply that is needed is not in the cache."""
 
 
 class UnusableReplyError(DatagenError):

@@ -17,7 +17,7 @@ import sys
 
 import typer
 
-from datagen.cli import corpus, making, reading, world
+from datagen.cli import caching, corpus, making, reading, world
 from datagen.cli.console import fail
 from datagen.errors import DatagenError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(caching.cache_app, name="cache")
 app.add_typer(corpus.snapshot_app, name="snapshot")
 app.add_typer(world.world_app, name="world")
 app.add_typer(reading.schemas_app, name="schemas")

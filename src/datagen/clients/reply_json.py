@@ -1,0 +1,45 @@
+"""A reply as JSON and back, exactly: what the cache gives is equal to what the engine gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datagen.clients.chat import ChatReply, TokenLogprob, ToolCall, Usage
+
+
+def reply_to_dict(reply: ChatReply) -> dict[str, Any]:
+    """JSON values only; what is empty is left out."""
+    usage, calls = reply.usage, [[call.id, call.name, call.arguments] for call in reply.tool_calls]
+    raw = {
+        "text": reply.text,
+        "tool_calls": calls or None,
+        "finish_reason": reply.finish_reason,
+        "usage": [usage.input_tokens, usage.output_tokens, usage.cached_input_tokens],
+        "model": reply.model,
+        "refusal": reply.refusal,
+        "logprobs": None if reply.logprobs is None else [_token_to_list(token) for token in reply.logprobs],
+    }
+    return {name: value for name, value in raw.items() if value is not None}
+
+
+def reply_from_dict(raw: dict[str, Any]) -> ChatReply:
+    """The reply that `reply_to_dict` was given."""
+    logprobs = raw.get("logprobs")
+    return ChatReply(
+        text=raw["text"],
+        tool_calls=tuple(ToolCall(*call) for call in raw.get("tool_calls", ())),
+        finish_reason=raw.get("finish_reason"),
+        usage=Usage(*raw["usage"]),
+        model=raw["model"],
+        refusal=raw.get("refusal"),
+        logprobs=None if logprobs is None else tuple(_token_from_list(token) for token in logprobs),
+    )
+
+
+def _token_to_list(token: TokenLogprob) -> list[Any]:
+    return [token.token, token.logprob, [list(alternative) for alternative in token.top]]
+
+
+def _token_from_list(raw: list[Any]) -> TokenLogprob:
+    token, logprob, top = raw
+    return TokenLogprob(token, logprob, tuple((text, value) for text, value in top))
