@@ -265,18 +265,22 @@ class RateLimiter:
         self._pause = 60.0 / per_minute
         self._clock = clock or Clock()
         self._guard = threading.Lock()
-        self._next = self._clock.now()
+        self._next = self._shut_until = self._clock.now()
 
     def wait(self) -> None:
         """Until it is this caller's turn."""
-        with self._guard:
-            now = self._clock.now()
-            mine = max(now, self._next)
-            self._next = mine + self._pause
-        if mine > now:
-            self._clock.sleep(mine - now)
+        while True:
+            with self._guard:
+                now = self._clock.now()
+                mine = max(now, self._next, self._shut_until)
+                self._next = mine + self._pause
+            if mine > now:
+                self._clock.sleep(mine - now)
+            if mine >= self._shut_until:
+                return  # else the service asked to wait while this caller slept, and a new turn has to be found
 
     def throttled(self, retry_after: float | None = None) -> None:
-        """The service asks to wait: turns that were not given out yet begin after that."""
+        """The service asks to wait; nobody starts before that is over."""
         with self._guard:
-            self._next = max(self._next, self._clock.now() + (retry_after or self._pause))
+            until = self._clock.now() + (self._pause if retry_after is None else retry_after)
+            self._shut_until = max(self._shut_until, until)

@@ -31,6 +31,8 @@ BUSY_SECONDS = 60.0
 """How long a statement waits for another process. Transactions here take a millisecond."""
 PAGE_CACHE_KIB = 512
 """Of each connection; rows are found by key, so there is little to keep."""
+MOST_READERS = 8
+"""Connections that read at once. A read takes some 20 µs, most of them under the interpreter's lock."""
 LOG_PAGES = 4_000
 """Pages (of 4 KiB) in the log before they are moved into the file. The move is what calls fsync."""
 
@@ -56,7 +58,12 @@ class _Open:
     writer: sqlite3.Connection
     writing: threading.Lock = field(default_factory=threading.Lock)
     waiting: deque[_Ticket] = field(default_factory=deque)
+    reading: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_READERS))
     readers: list[sqlite3.Connection] = field(default_factory=list)
+
+
+_INHERITED: list[_Open] = []
+"""Connections of a parent process. To close them in its child could break the parent's locks, so they stay here."""
 
 
 class Database:
@@ -72,11 +79,11 @@ class Database:
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows as of now; every commit that has returned, in whatever process, is in them."""
         connections = self._here()
-        try:
-            connection = connections.readers.pop()
-        except IndexError:
-            connection = self._connect()
-        with self._faults("read"):
+        with self._faults("read"), connections.reading:
+            try:
+                connection = connections.readers.pop()
+            except IndexError:
+                connection = self._connect()
             try:
                 return connection.execute(sql, values).fetchall()
             finally:
@@ -107,7 +114,8 @@ class Database:
 
     def _here(self) -> _Open:
         if self._open.process != os.getpid():
-            self._open = self._opened()  # after a fork; the parent's connections are left alone, closing would unlock
+            _INHERITED.append(self._open)
+            self._open = self._opened()
         return self._open
 
     def _opened(self) -> _Open:

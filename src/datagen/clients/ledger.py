@@ -133,7 +133,7 @@ class Ledger:
     @contextmanager
     def reserve(self, usd: float, *, budget_usd: float | None) -> Iterator[Reservation]:
         """Set money aside for the block. Raises `BudgetReachedError` where the budget has no room for it any more."""
-        if budget_usd is None:
+        if budget_usd is None or usd == 0:
             yield Reservation(None, 0)
             return
         held = Reservation(None, math.ceil(usd * UNITS))
@@ -188,16 +188,15 @@ class Ledger:
             self._room.notify_all()
 
     def _reached(self, spent: int, amount: int, budget: int) -> BudgetReachedError:
-        run = self.path.parent
         return BudgetReachedError(
-            f"${spent / UNITS:,.4f} of the budget of ${budget / UNITS:,.2f} are spent, and the next call may cost "
-            f"${amount / UNITS:,.4f}. Everything made so far is kept; go on with "
-            f"`datagen resume {run} --budget-usd {_raised(budget)}`."
+            f"{_dollars(spent)} of the budget of {_dollars(budget)} are spent, and the next call may cost "
+            f"{_dollars(amount)}. Everything made so far is kept; go on with "
+            f"`datagen resume {self.path.parent} --budget-usd {_dollars(2 * budget)[1:]}`."
         )
 
 
-def _raised(budget: int) -> str:
-    return f"{2 * budget / UNITS:.2f}".removesuffix(".00")
+def _dollars(units: int) -> str:
+    return f"${units / UNITS:.6f}".rstrip("0").rstrip(".")
 
 
 def holder_of(process: int) -> str | None:

@@ -1,7 +1,8 @@
-"""A reply as JSON and back, exactly: what the cache gives is equal to what the engine gave."""
+"""A reply as JSON and back, exactly: what the cache gives is equal to what the service gave when it was paid for."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from datagen.clients.chat import ChatReply, TokenLogprob, ToolCall, Usage
@@ -34,6 +35,24 @@ def reply_from_dict(raw: dict[str, Any]) -> ChatReply:
         refusal=raw.get("refusal"),
         logprobs=None if logprobs is None else tuple(_token_from_list(token) for token in logprobs),
     )
+
+
+def sayable(reply: ChatReply) -> ChatReply:
+    """The reply with U+FFFD for halves of surrogate pairs.
+
+    JSON can carry such a half (a server that cuts an escaped emoji in two sends one), UTF-8 can't: the next turn of the
+    conversation, which repeats the reply, would have no bytes.
+    """
+    refusal = None if reply.refusal is None else _sayable(reply.refusal)
+    calls = tuple(ToolCall(_sayable(c.id), _sayable(c.name), _sayable(c.arguments)) for c in reply.tool_calls)
+    told = replace(reply, text=_sayable(reply.text), refusal=refusal, tool_calls=calls)
+    return reply if told == reply else told
+
+
+def _sayable(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _token_to_list(token: TokenLogprob) -> list[Any]:

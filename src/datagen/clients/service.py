@@ -27,7 +27,7 @@ from datagen.clients.cache import ReplyCache
 from datagen.clients.chat import ChatEngine, ChatReply, ChatRequest
 from datagen.clients.ledger import Ledger, Reservation
 from datagen.clients.prices import PriceBook
-from datagen.clients.reply_json import reply_from_dict, reply_to_dict
+from datagen.clients.reply_json import reply_from_dict, reply_to_dict, sayable
 from datagen.clients.retrying import Patience, with_retries
 from datagen.errors import ConfigError, EndpointError, ReplayMissError, RetriesExhaustedError, ThrottledError
 
@@ -133,7 +133,7 @@ class ChatService:
                 f"({self._cache.path}) and its config unchanged."
             )
         with self._ledger.reserve(self._most(call.request), budget_usd=self._budget_usd) as held:
-            reply = self._asked(call)
+            reply = sayable(self._asked(call))
             value = {"reply": reply_to_dict(reply), "ledger": self._ledger.identity}
             self._cache.put(call.key, value, model=call.request.model, role=call.role)
             self._book(call, reply, held)
@@ -189,10 +189,14 @@ def _attempt(call: _Call, prefer: int) -> ChatReply:
             reply = door.engine.attempt(call.request, call.key, prefer=prefer)
         except ThrottledError as fault:
             limiter.throttled(fault.retry_after)
+            if door.rate is not None:
+                door.rate.throttled(fault.retry_after)
+            limiter.check()
             raise
         except EndpointError as fault:
             if fault.retryable:
                 limiter.failed()
+                limiter.check()  # no waiting for the next try at an endpoint that is down
             raise
         limiter.succeeded()
         return reply
