@@ -15,7 +15,7 @@ from datagen.records.ids import rng_for, sha256_hex
 from datagen.records.page import Page
 
 READINGS_KEPT = 32_768
-SESSIONS_KEPT = 1_024
+SESSIONS_KEPT = 512
 
 
 class ContentReader(CachedReader):

@@ -205,11 +205,21 @@ class Sessions:
         if self._limit == 0:
             return replay(history, play)
         before, seen = history.digests()
+        if (asked := self._asked(seen)) is not None:
+            return asked.reply()
         role = self._resume(before, history) or self._begin(history, play)
         reply = role.next_turn()
         if role.call is not None:
             self._keep(seen, role)
         return reply
+
+    def _asked(self, seen: str) -> Call | None:
+        """What a role that has seen just this waits for: the request came again, or after a correction."""
+        with self._lock:
+            role = self._waiting.get(seen)
+            if role is not None:
+                self._waiting.move_to_end(seen)
+            return None if role is None else role.call
 
     def _resume(self, before: str, history: History) -> _Waiting | None:
         if not history.exchanges:
