@@ -170,6 +170,7 @@ def test_a_guess_is_made_of_the_words_of_the_question():
 
     samples = guesser.samples(words("founding"), 3)
     assert [model for model, _ in samples] == ["m1"] * 3 + ["m2"] * 3
+    assert guesser.samples(words("founding"), 1, 2) == (samples[2], samples[5])
     assert all(answer.isdigit() for _, answer in samples)
     assert set(guesser.guess(words("founding"), 3)) == {answer for _, answer in samples}
     assert guesser.guess(words("ground of club"), 1) == ("Ost United Stadium",)
