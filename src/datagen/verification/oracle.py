@@ -86,32 +86,33 @@ class _Desk:
 
     def __init__(self, web: Web) -> None:
         self._web = web
+        self._pages: dict[str, Page | None] = {}
         self.searches = 0
         self.visits = 0
 
     def gold(self, draft: Draft) -> list[Page]:
-        """The pages behind the clues, in clue order, cut to the passages that state them."""
+        """The pages behind the clues and the asked value, in that order, cut to the passages that state them."""
         quotes: dict[str, list[str]] = {}
-        for url, quote in _evidence(draft):
+        for url, quote in (*_evidence(draft), *self._asked_value(draft)):
             quotes.setdefault(url, []).append(quote)
         read = [(self._read(url), said) for url, said in quotes.items()]
-        pages = [excerpt(page, _spans(page, said), PAGE_CHARS) for page, said in read if page is not None]
-        if draft.query.ask is not None and not any(_states_answer(draft, page.text) for page in pages):
-            pages += self._stating_page(draft, {page.url for page in pages})
-        return pages
+        return [excerpt(page, _spans(page, said), PAGE_CHARS) for page, said in read if page is not None]
 
-    def _stating_page(self, draft: Draft, taken: set[str]) -> list[Page]:
-        """A page about the root that states the asked value, where no clue rests on one."""
-        for root in draft.certificate.answer_set if draft.certificate else ():
-            own = self._read(root)
-            titles = () if own is None else (own.title,)
-            hits = [hit.url for title in titles for hit in self._web.search(f"{title} {draft.query.ask}", HITS)]
-            self.searches += len(titles)
-            for page in (own, *(self._read(url) for url in hits if url not in taken)):
-                form = None if page is None else _states_answer(draft, page.text)
-                if page is not None and form is not None:
-                    return [excerpt(page, _spans(page, [form]), PAGE_CHARS)]
+    def _asked_value(self, draft: Draft) -> list[tuple[str, str]]:
+        """Where the asked value of the root is stated: its own page, else the best hit; clues rest on neither."""
+        root = draft.certificate.answer_set[0] if draft.certificate else ""
+        own = self._read(root) if draft.query.ask is not None else None
+        if own is None:
+            return []
+        for page in (own, *self._hits(f"{own.title} {draft.query.ask}")):
+            form = None if page is None else _states_answer(draft, page.text)
+            if page is not None and form is not None:
+                return [(page.url, form)]
         return []
+
+    def _hits(self, words: str) -> Iterator[Page | None]:
+        self.searches += 1
+        yield from (self._read(hit.url) for hit in self._web.search(words, HITS))
 
     def distractors(self, draft: Draft, context: GateContext, gold: list[Page]) -> list[Page]:
         """The best hits that state no clue: one of each query in turn, so that every clue has its own."""
@@ -139,11 +140,12 @@ class _Desk:
             yield from (urls[rank] for urls in results if rank < len(urls))
 
     def _read(self, url: str) -> Page | None:
-        with contextlib.suppress(PageNotFoundError):
-            page, visits = read_whole(self._web, url)
-            self.visits += visits
-            return page
-        return None
+        if url not in self._pages:
+            self._pages[url] = None
+            with contextlib.suppress(PageNotFoundError):
+                self._pages[url], visits = read_whole(self._web, url)
+                self.visits += visits
+        return self._pages[url]
 
 
 def _evidence(draft: Draft) -> Iterator[tuple[str, str]]:
