@@ -158,6 +158,7 @@ class ReplyCache:
         for start in range(0, len(rows), at_once):
             batch = [(row,) for row in rows[start : start + at_once]]
             self._database.commit(partial(_delete, rows=batch))
+            self._database.shrink()
 
     def _packed(self, raw: bytes) -> bytes:
         with self._compressors.one() as compressor:
@@ -176,7 +177,6 @@ class ReplyCache:
 
 def _delete(connection: sqlite3.Connection, rows: list[tuple[int]]) -> None:
     connection.executemany("DELETE FROM replies WHERE rowid = ?", rows)
-    connection.execute("PRAGMA incremental_vacuum").fetchall()
 
 
 T = TypeVar("T")
