@@ -11,6 +11,7 @@ from tests.unit.practice_league import Script, calls, league_web, says, voice
 from datagen.agents.llm.loop import FinalTool, research
 from datagen.agents.llm.rivals import LlmRivalSeeker
 from datagen.agents.llm.solver import ANSWER, AnswerArguments, LlmSolver
+from datagen.agents.llm.toolbox import CALLS_PER_TURN
 from datagen.agents.symbolic.page_memory import Budget
 from datagen.clients.billing import billing
 from datagen.errors import FetchError, UnusableReplyError
@@ -57,7 +58,7 @@ def test_every_call_of_a_turn_is_answered_in_order_before_the_model_speaks_again
     assert (
         [m.tool_call_id for m in told]
         == [call.id for call in asked.tool_calls]
-        == ["call00100", "call00101", "call00102"]
+        == ["c00010000", "c00010001", "c00010002"]
     )
 
 
@@ -129,11 +130,12 @@ def test_a_turn_that_was_cut_off_is_told_so():
     assert "cut off" in requests[1].messages[-1].content
 
 
-def test_more_than_eight_calls_of_one_turn_are_not_made():
-    attempt, requests = solve(calls(*[LOOK] * 10), end())
+def test_calls_of_one_turn_beyond_the_limit_are_not_made():
+    attempt, requests = solve(calls(*[LOOK] * (CALLS_PER_TURN + 2)), end(), budget=Budget(500, 1))
 
-    assert attempt.searches == 8
-    assert [r.get("error") for r in results(requests[1])] == [None] * 8 + ["too_many_calls"] * 2
+    assert attempt.searches == CALLS_PER_TURN
+    errors = [r.get("error") for r in results(requests[1])]
+    assert errors == [None] * CALLS_PER_TURN + ["too_many_calls"] * 2
 
 
 def test_what_the_budget_does_not_cover_is_refused_without_a_correction():

@@ -24,7 +24,7 @@ import orjson
 from pydantic import BaseModel
 
 from datagen.agents.llm.desk import Answered, Desk, mistaken
-from datagen.agents.llm.toolbox import SEARCH, VISIT, parse_arguments, tool_of, with_notice
+from datagen.agents.llm.toolbox import CALLS_PER_TURN, SEARCH, VISIT, parse_arguments, tool_of, with_notice
 from datagen.agents.llm.voice import Voice
 from datagen.agents.symbolic.page_memory import Budget
 from datagen.clients.billing import current_bill
@@ -35,7 +35,6 @@ from datagen.web.tools import Web, Window
 T = TypeVar("T", bound=BaseModel)
 CORRECTIONS = 2
 """Turns in a row that may go wrong and be mended."""
-CALLS_PER_TURN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,7 @@ class _Talk(Generic[T]):
 
 def _own_id(call: ToolCall, turn: int, place: int) -> ToolCall:
     """Nine letters and digits, which every known chat template accepts."""
-    return replace(call, id=f"call{turn % 1000:03d}{place % 100:02d}")
+    return replace(call, id=f"c{turn % 10_000:04d}{place % 10_000:04d}")
 
 
 def _readable(arguments: str) -> str:

@@ -26,6 +26,8 @@ from datagen.clients.chat import Tool
 from datagen.records.page import Link
 from datagen.web.tools import Hit, Window
 
+CALLS_PER_TURN = 128
+"""Calls of one turn that are made, at most; somebody who goes through a long list reads many pages at once."""
 MAX_QUERY_CHARS = 512
 MAX_TOP_K = 20
 MAX_URL_CHARS = 2_048

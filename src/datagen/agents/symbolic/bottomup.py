@@ -199,8 +199,7 @@ class _Casting:
         return relation.label
 
     def _read(self, hits: list[Hit], limit: int) -> None:
-        for hit in hits[:limit]:
-            self._memory.read(hit.url)
+        self._memory.read_all(hit.url for hit in hits[:limit])
 
     # Testing -----------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from datagen.agents.symbolic.notebook import Notebook
 from datagen.errors import PageNotFoundError
@@ -34,6 +34,15 @@ class Budget:
 
     searches: int = 40
     visits: int = 120
+
+
+@runtime_checkable
+class Expectant(Protocol):
+    """A web that is better asked for several pages at once."""
+
+    def expect(self, urls: Sequence[str]) -> None:
+        """These will be visited next, to their ends, in this order."""
+        ...
 
 
 class ParsesQuestions(Protocol):
@@ -93,6 +102,14 @@ class PageMemory:
             self.searches += 1
             self._answers[query] = self._web.search(query, top_k)
         return self._answers[query]
+
+    def read_all(self, urls: Iterable[str]) -> None:
+        """Read pages one after the other, and say so beforehand to a web that cares."""
+        new = [url for url in dict.fromkeys(urls) if url not in self.pages]
+        if len(new) > 1 and isinstance(self._web, Expectant):
+            self._web.expect(new[: max(0, self.visits_left)])
+        for url in new:
+            self.read(url)
 
     def read(self, url: str) -> Page | None:
         """Visit a page once and note what it says; None for an address that is not there."""

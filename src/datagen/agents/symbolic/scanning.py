@@ -29,8 +29,7 @@ def scan_class(memory: PageMemory, hits: Sequence[Hit], type_id: str) -> list[st
         if memory.visits_left <= RESERVE or memory.read(folder) is None:
             continue
         linked = [url for url, _ in memory.readings[folder].mentions if _folder_above(url) == folder]
-        for url in linked[: memory.visits_left - RESERVE]:
-            memory.read(url)
+        memory.read_all(linked[: memory.visits_left - RESERVE])
         if linked:
             break
     return [k for k in notebook.types if k in memory.pages and notebook.could_be(k, (type_id,))]

@@ -229,8 +229,7 @@ def _asked_value(memory: PageMemory, key: str, relation: Relation, day: str | No
             break
         hits = memory.search(query, top_k=10)
         told = naming(hits, name, 6, lists=True) if limit > 1 else lists_of_all(hits, kind, limit)
-        for hit in dated_first(told, day)[:limit]:
-            memory.read(hit.url)
+        memory.read_all(hit.url for hit in dated_first(told, day)[:limit])
         stated = notebook.settled(key, relation, day)
     return stated
 

@@ -248,8 +248,7 @@ class _Climb:
         return [k for k, t in types.items() if type_id and self._catalogue.is_a(t, type_id)]
 
     def _read_all(self, hits: list[Hit]) -> None:
-        for hit in hits:
-            self._memory.read(hit.url)
+        self._memory.read_all(hit.url for hit in hits)
 
     # Testing candidates ------------------------------------------------------------------------------------------
 

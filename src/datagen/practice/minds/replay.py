@@ -1,8 +1,8 @@
 """A role that uses tools, played from the messages alone.
 
 The symbolic cast is ordinary code that calls `web.search` and `web.visit`. Here it runs over a web made of the tool
-results in the messages: the first call without a result there becomes the tool call of the reply, and what the role ends
-with becomes the final one. A correction in between is no result, so the reply to it is the reply it was meant to be.
+results in the messages: the first call without a result there becomes the tool call of the reply (with those that the
+role has announced, since pages are read in batches), and what the role ends with becomes the final one. A correction in between is no result, so the reply to it is the reply it was meant to be.
 
 Run so, turn n repeats the work of the n - 1 turns before. `Sessions` therefore keeps roles waiting in threads of their
 own, each under the digest of all it has seen; a request whose last result is news for such a role just wakes it up. That
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from queue import SimpleQueue
@@ -21,7 +21,14 @@ from typing import Any
 
 import orjson
 
-from datagen.agents.llm.toolbox import BUDGET_SPENT, MAX_QUERY_CHARS, MISTAKES, hits_from_json, window_from_json
+from datagen.agents.llm.toolbox import (
+    BUDGET_SPENT,
+    CALLS_PER_TURN,
+    MAX_QUERY_CHARS,
+    MISTAKES,
+    hits_from_json,
+    window_from_json,
+)
 from datagen.agents.symbolic.page_memory import BudgetSpentError
 from datagen.errors import PageNotFoundError
 from datagen.practice.wire import WireReply, WireRequest
@@ -44,38 +51,52 @@ class Call:
     def of(cls, name: str, arguments: Mapping[str, Any]) -> Call:
         return cls(name, canonical_json(arguments).decode())
 
-    def reply(self) -> WireReply:
-        return WireReply(tool_calls=((self.name, orjson.loads(self.text)),))
+
+Calls = tuple[Call, ...]
+"""What is asked for in one turn."""
+
+
+def calling(calls: Calls) -> WireReply:
+    return WireReply(tool_calls=tuple((call.name, orjson.loads(call.text)) for call in calls))
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A conversation without its corrections: the task, and every call with its result."""
+    """A conversation without its corrections: the task, and every call with its result, turn by turn."""
 
     task: str
     """Digest of what was asked, of whom, with which seed and tools."""
-    exchanges: tuple[tuple[Call, str], ...]
+    turns: tuple[tuple[tuple[Call, str], ...], ...]
 
     @classmethod
     def of(cls, request: WireRequest) -> History:
         opening = [m.content for m in request.messages if m.role in ("system", "user")][:2]
         task = sha256(canonical_json([request.model, request.seed, sorted(request.tool_names), *opening])).hexdigest()
+        turns: list[list[tuple[Call, str]]] = []
         calls: dict[str, Call] = {}
-        exchanges: list[tuple[Call, str]] = []
         for message in request.messages:
-            for call_id, name, text in message.tool_calls:
-                calls[call_id] = Call(name, _canonical(text))
-            call = calls.pop(message.tool_call_id or "", None) if message.role == "tool" else None
-            if call is not None and not _is_mistake(message.content):
-                exchanges.append((call, message.content))
-        return cls(task, tuple(exchanges))
+            if message.role == "assistant":
+                calls = {call_id: Call(name, _canonical(text)) for call_id, name, text in message.tool_calls}
+                turns.append([])
+            elif message.role == "tool":
+                call = calls.pop(message.tool_call_id or "", None)
+                if call is not None and not _is_mistake(message.content):
+                    turns[-1].append((call, message.content))
+        return cls(task, tuple(tuple(turn) for turn in turns if turn))
+
+    def known(self) -> dict[Call, str]:
+        return {call: result for turn in self.turns for call, result in turn}
 
     def digests(self) -> tuple[str, str]:
-        """Of all but the last exchange, and of everything."""
+        """Of everything but the last turn, and of everything."""
         before = running = self.task
-        for call, result in self.exchanges:
+        for turn in self.turns:
             before = running
-            running = sha256(f"{running}\n{call.name}\n{call.text}\n{result}".encode()).hexdigest()
+            digest = sha256(running.encode())
+            for call, result in turn:
+                digest.update(f"\n{call.name}\n{call.text}\n".encode())
+                digest.update(result.encode())
+            running = digest.hexdigest()
         return before, running
 
 
@@ -104,11 +125,11 @@ def _loads(result: str) -> Mapping[str, Any]:
 
 
 class _Needed(BaseException):
-    """A call whose result is not known yet. Not an `Exception`, so that no role can take it for a failure of its own."""
+    """Calls whose results are not known yet. Not an `Exception`, so that no role takes it for a failure of its own."""
 
-    def __init__(self, call: Call) -> None:
-        super().__init__(call.name)
-        self.call = call
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self.calls = calls
 
 
 class _Abandoned(BaseException):
@@ -116,20 +137,29 @@ class _Abandoned(BaseException):
 
 
 class ReplayWeb:
-    """The web as far as tool results show it. `ask` brings the result of a call."""
+    """The web as far as tool results show it. `fetch` is asked for calls whose results are not known, and fills them in.
 
-    def __init__(self, ask: Callable[[Call], str]) -> None:
-        self._ask = ask
+    Pages that a role says it will read are asked for together, the next window of each in every turn.
+    """
+
+    def __init__(self, known: dict[Call, str], fetch: Callable[[Calls], None]) -> None:
+        self._known = known
+        self._fetch = fetch
+        self._expected: tuple[str, ...] = ()
 
     def search(self, query: str, top_k: int = 5) -> list[Hit]:
-        raw = self._result(Call.of("search", {"query": query[:MAX_QUERY_CHARS], "top_k": top_k}))
-        return hits_from_json(raw)
+        return hits_from_json(self._result(Call.of("search", {"query": query[:MAX_QUERY_CHARS], "top_k": top_k})))
 
     def visit(self, url: str, offset: int = 0) -> Window:
-        return window_from_json(self._result(Call.of("visit", {"url": url, "offset": offset})))
+        return window_from_json(self._result(_visiting(url, offset)))
+
+    def expect(self, urls: Sequence[str]) -> None:
+        self._expected = tuple(urls)
 
     def _result(self, call: Call) -> Mapping[str, Any]:
-        raw = _loads(self._ask(call))
+        if call not in self._known:
+            self._fetch(self._together(call))
+        raw = _loads(self._known[call])
         code = raw.get("error")
         if code == BUDGET_SPENT:
             raise BudgetSpentError
@@ -137,20 +167,36 @@ class ReplayWeb:
             raise PageNotFoundError(str(raw.get("message", code)))
         return raw
 
+    def _together(self, first: Call) -> Calls:
+        """The call that is needed now and, where it is for an expected page, those that the other ones need next."""
+        ahead = [call for url in self._expected if (call := self._next_window(url)) is not None]
+        return tuple(ahead[:CALLS_PER_TURN]) if first in ahead[:CALLS_PER_TURN] else (first,)
+
+    def _next_window(self, url: str) -> Call | None:
+        """The visit that is missing on the way to a page's end; None for a page that is whole, or that is not there."""
+        offset: int | None = 0
+        while offset is not None:
+            call = _visiting(url, offset)
+            if call not in self._known:
+                return call
+            offset = _loads(self._known[call]).get("next_offset")
+        return None
+
+
+def _visiting(url: str, offset: int) -> Call:
+    return Call.of("visit", {"url": url, "offset": offset})
+
 
 def replay(history: History, play: Play) -> WireReply:
     """The next turn, worked out from the first one on."""
-    known = dict(history.exchanges)
 
-    def ask(call: Call) -> str:
-        if call not in known:
-            raise _Needed(call)
-        return known[call]
+    def fetch(calls: Calls) -> None:
+        raise _Needed(calls)
 
     try:
-        return play(ReplayWeb(ask))
+        return play(ReplayWeb(history.known(), fetch))
     except _Needed as needed:
-        return needed.call.reply()
+        return calling(needed.calls)
 
 
 @dataclass(slots=True)
@@ -158,37 +204,35 @@ class _Waiting:
     """A role in a thread of its own, between two turns."""
 
     known: dict[Call, str]
-    results: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
-    outcomes: SimpleQueue[Call | WireReply | BaseException] = field(default_factory=SimpleQueue)
-    call: Call | None = None
-    """What it waits for."""
+    results: SimpleQueue[Sequence[tuple[Call, str]] | None] = field(default_factory=SimpleQueue)
+    outcomes: SimpleQueue[Calls | WireReply | BaseException] = field(default_factory=SimpleQueue)
+    calls: Calls = ()
+    """What it waits for; empty when it has ended."""
 
     def start(self, play: Play) -> None:
         threading.Thread(target=self._run, args=(play,), name="waiting-role", daemon=True).start()
 
     def _run(self, play: Play) -> None:
         try:
-            self.outcomes.put(play(ReplayWeb(self._ask)))
+            self.outcomes.put(play(ReplayWeb(self.known, self._fetch)))
         except _Abandoned:
             return
         except BaseException as exc:  # noqa: BLE001  (handed to whoever waits for the outcome)
             self.outcomes.put(exc)
 
-    def _ask(self, call: Call) -> str:
-        if call not in self.known:
-            self.outcomes.put(call)
-            result = self.results.get()
-            if result is None:
-                raise _Abandoned
-            self.known[call] = result
-        return self.known[call]
+    def _fetch(self, calls: Calls) -> None:
+        self.outcomes.put(calls)
+        results = self.results.get()
+        if results is None:
+            raise _Abandoned
+        self.known.update(results)
 
     def next_turn(self) -> WireReply:
         outcome = self.outcomes.get()
         if isinstance(outcome, BaseException):
             raise outcome
-        self.call = outcome if isinstance(outcome, Call) else None
-        return outcome.reply() if isinstance(outcome, Call) else outcome
+        self.calls = () if isinstance(outcome, WireReply) else outcome
+        return outcome if isinstance(outcome, WireReply) else calling(outcome)
 
 
 class Sessions:
@@ -205,36 +249,36 @@ class Sessions:
         if self._limit == 0:
             return replay(history, play)
         before, seen = history.digests()
-        if (asked := self._asked(seen)) is not None:
-            return asked.reply()
+        if asked := self._asked(seen):
+            return calling(asked)
         role = self._resume(before, history) or self._begin(history, play)
         reply = role.next_turn()
-        if role.call is not None:
+        if role.calls:
             self._keep(seen, role)
         return reply
 
-    def _asked(self, seen: str) -> Call | None:
+    def _asked(self, seen: str) -> Calls:
         """What a role that has seen just this waits for: the request came again, or after a correction."""
         with self._lock:
             role = self._waiting.get(seen)
             if role is not None:
                 self._waiting.move_to_end(seen)
-            return None if role is None else role.call
+            return () if role is None else role.calls
 
     def _resume(self, before: str, history: History) -> _Waiting | None:
-        if not history.exchanges:
+        if not history.turns:
             return None
-        call, result = history.exchanges[-1]
+        news = history.turns[-1]
         with self._lock:
             role = self._waiting.get(before)
-            if role is None or role.call != call:
+            if role is None or role.calls != tuple(call for call, _ in news):
                 return None
             del self._waiting[before]
-        role.results.put(result)
+        role.results.put(news)
         return role
 
     def _begin(self, history: History, play: Play) -> _Waiting:
-        role = _Waiting(dict(history.exchanges))
+        role = _Waiting(history.known())
         role.start(play)
         return role
 
