@@ -3,7 +3,7 @@
 A question that fails here is no good however hard it is to search for: a page does not say what the formula took from it,
 or the words ask for something else (spec infoseek_webexplorer §1.6). Gold are the pages behind the clues, or behind the
 hops where there is no certificate. Distractors are hard: the best hits of the question and of its clues that are not
-evidence. Order and excerpts are drawn per try, so that the place of a page tells nothing.
+evidence, cut to what they have of the question's words. The order is drawn per try, so that a page's place tells nothing.
 
 The check is off with 0 attempts, and costs no tool calls of the cast but those that fetch the pages.
 """
@@ -25,6 +25,7 @@ from datagen.verification.excerpts import Span, excerpt
 from datagen.verification.gate import GateContext, failed, passed
 from datagen.verification.grading import grade
 from datagen.verification.shortcut import clue_texts
+from datagen.web.passages import chosen_passages
 from datagen.web.tools import Web, read_whole
 
 PAGE_CHARS = 4_000
@@ -126,7 +127,7 @@ class _Desk:
             taken.add(url)
             page = self._read(url)
             if page is not None:
-                found.append(excerpt(page, (), PAGE_CHARS))
+                found.append(excerpt(page, chosen_passages(page.text, draft.question, PAGE_CHARS), PAGE_CHARS))
         return found
 
     def _tempting(self, draft: Draft, context: GateContext) -> Iterator[str]:
