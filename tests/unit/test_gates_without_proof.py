@@ -29,6 +29,7 @@ from datagen.errors import ConfigError, RetriesExhaustedError
 from datagen.knowledge.formula import Edge, EntityRef, Match, Node, Query
 from datagen.records.page import Link
 from datagen.records.question import Answer, Hop
+from datagen.records.schema import ATTEMPT, CLOSED_BOOK, HOP, LINEAGE, ORACLE, SPEND
 from datagen.verification.excerpts import excerpt
 from datagen.verification.funnel import Accepted, run_gates, standard_gates
 from datagen.verification.grading import grade
@@ -302,6 +303,18 @@ def test_an_excerpt_keeps_every_quote_whole_and_every_link_on_its_words(data):
     assert all(cut.text[k.start : k.end] == k.anchor for k in cut.links)
     assert len(cut.text) <= max(500, sum(b - a for a, b in spans)) + 4 * (len(spans) + 2)
     assert all(piece in text for piece in cut.text.split("\n…\n"))
+
+
+def test_every_nested_field_of_a_row_is_published():
+    row_of = outcome_of(draft(hops=HOPS), oracle_context(FixedReader()))
+    row = to_question_row(row_of.draft, row_of.verdicts, dict.fromkeys(LINEAGE))
+
+    assert row["spend"].keys() == SPEND.keys()
+    assert row["lineage"].keys() == LINEAGE.keys()
+    assert row["oracle"].keys() == ORACLE.keys()
+    assert {frozenset(a) for a in row["attempts"]} == {frozenset(ATTEMPT)}
+    assert {frozenset(b) for b in row["closed_book"]} == {frozenset(CLOSED_BOOK)}
+    assert {frozenset(h) for h in row["hops"]} == {frozenset(HOP)}
 
 
 # ── comparing ──
