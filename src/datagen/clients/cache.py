@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ import zstandard
 
 from datagen.clients.chat import KEY_VERSION
 from datagen.clients.database import Database
+from datagen.clients.turns import Turns
 from datagen.errors import StorageError
 
 STORES = ("chat", "search", "fetch")
@@ -86,7 +86,7 @@ class ReplyCache:
         self.path = folder / f"{store}.sqlite"
         self.version = version
         self._database = Database(self.path, SCHEMA, version=FORMAT, advice=_ADVICE)
-        self._turns = _Turns()
+        self._turns = Turns(folder / f"{store}.lock")
         # Both keep tables of up to megabytes, so a pair per thread would be hundreds of them.
         self._compressors = _Pool(lambda: zstandard.ZstdCompressor(level=3))
         self._decompressors = _Pool(zstandard.ZstdDecompressor)
@@ -106,9 +106,9 @@ class ReplyCache:
             lambda connection: connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         )
 
-    def single_flight(self, key: str) -> _Flight:
-        """`with` this, one thread of the process at a time works on a key; others of the same key wait."""
-        return _Flight(self._turns, key)
+    def single_flight(self, key: str) -> AbstractContextManager[None]:
+        """`with` this, one thread at a time works on a key, of whatever process; others of the same key wait."""
+        return self._turns.one(key)
 
     def stats(self) -> CacheStats:
         per_model = self._database.read(
@@ -199,39 +199,3 @@ class _Pool(Generic[T]):
             yield thing
         finally:
             self._free.append(thing)
-
-
-@dataclass(slots=True)
-class _Flight:
-    """The turn of one thread to work on one key."""
-
-    turns: _Turns
-    key: str
-
-    def __enter__(self) -> None:
-        self.turns.take(self.key)
-
-    def __exit__(self, *exception: object) -> None:
-        self.turns.give(self.key)
-
-
-class _Turns:
-    """A lock per key, there only while somebody holds or wants it."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[str, tuple[threading.Lock, list[None]]] = {}
-
-    def take(self, key: str) -> None:
-        with self._guard:
-            lock, wanted = self._locks.setdefault(key, (threading.Lock(), []))
-            wanted.append(None)
-        lock.acquire()
-
-    def give(self, key: str) -> None:
-        with self._guard:
-            lock, wanted = self._locks[key]
-            wanted.pop()
-            if not wanted:
-                del self._locks[key]
-        lock.release()

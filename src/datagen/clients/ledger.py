@@ -202,12 +202,19 @@ def _dollars(units: int) -> str:
 def holder_of(process: int) -> str | None:
     """Names a process so that no later one is taken for it: by boot, number and start. None if there is none."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         # The name of the program, in parentheses, may hold spaces; what follows it does not.
         started = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return _holder_without_proc(process)
-    return f"{boot}:{process}:{started[19]}" if started[0] != "Z" else None
+    return None if started[0] == "Z" else f"{_boot()}:{process}:{started[19]}"
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "-"
 
 
 @lru_cache(maxsize=2)

@@ -16,8 +16,8 @@ import stamina
 
 from datagen.errors import EndpointError, RetriesExhaustedError, ThrottledError
 
-# Retries are counted in the endpoint's standing. A program that sets up logging still gets stamina's records.
-logging.getLogger("stamina").addHandler(logging.NullHandler())
+# Tries are counted in the endpoint's standing; a line for each would be hundreds a second on a bad day.
+logging.getLogger("stamina").setLevel(logging.ERROR)
 
 T = TypeVar("T")
 
