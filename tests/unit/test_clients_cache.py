@@ -320,3 +320,54 @@ def test_the_command_line_refuses_a_folder_without_a_cache(tmp_path):
     fault = CliRunner().invoke(app, ["cache", "stats", str(tmp_path)]).exception
 
     assert "holds no cache" in str(fault)
+
+
+ASKER = """
+import sys, time
+from pathlib import Path
+from datagen.clients.cache import ReplyCache
+cache = ReplyCache(Path(sys.argv[1]), "chat")
+for i in range(20):
+    with cache.single_flight(f"k{i}"):
+        if cache.get(f"k{i}") is None:
+            time.sleep(0.01)
+            with open(sys.argv[2], "a") as paid:
+                paid.write(f"k{i}\\n")
+            cache.put(f"k{i}", {"n": i})
+"""
+
+
+def test_two_processes_with_one_request_pay_once(tmp_path):
+    command = [sys.executable, "-c", ASKER, str(tmp_path), str(tmp_path / "paid")]
+
+    askers = [subprocess.Popen(command) for _ in range(4)]
+
+    assert [asker.wait(60) for asker in askers] == [0] * 4
+    assert sorted((tmp_path / "paid").read_text().split()) == sorted(f"k{i}" for i in range(20))
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from datagen.clients.cache import ReplyCache
+with ReplyCache(Path(sys.argv[1]), "chat").single_flight("k"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nobody_waits_for_the_turn_of_a_process_that_was_killed(tmp_path):
+    cache, entered = ReplyCache(tmp_path, "chat"), threading.Event()
+
+    def wait_for_the_turn() -> None:
+        with cache.single_flight("k"):
+            entered.set()
+
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        waiting = threading.Thread(target=wait_for_the_turn)
+        waiting.start()
+        assert not entered.wait(0.1)
+        other.kill()
+        assert entered.wait(20)
+    waiting.join()

@@ -13,17 +13,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # pragma: no cover
-    fcntl = None  # type: ignore[assignment]
 
 FIRST_LOOK_SECONDS = 0.01
 LAST_LOOK_SECONDS = 0.25
@@ -62,7 +61,7 @@ class _Wanted:
 
 @contextlib.contextmanager
 def _between_processes(path: Path, key: str) -> Iterator[None]:
-    if fcntl is None:  # pragma: no cover
+    if sys.platform == "win32":
         yield
         return
     file, offset = _lock_file(path), _offset(key)
@@ -84,7 +83,7 @@ def _locked(file: int, offset: int) -> bool:
     return True
 
 
-@lru_cache(maxsize=None)
+@cache
 def _lock_file(path: Path) -> int:
     """Never closed: closing any descriptor of a file gives up all locks that the process has on it."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
