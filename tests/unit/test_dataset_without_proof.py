@@ -78,6 +78,7 @@ def test_a_release_may_mix_rows_with_and_without_a_certificate(tmp_path):
     assert [row["rivals_tried"] for row in rows if row["certificate"] is None] == [3]
     assert statistics["certified"] == {"certified": 30, "uncertified": 1}
     assert statistics["rivals_tried"] == {"3": 1}
+    assert statistics["stopped_by_gate"] == {"endpoint": 1}
     assert statistics["models"] == {"judge=m-judge": 1, "solver=m-large": 1, "solver=m-small": 1}
     assert "1 of them have no certificate" in card
     assert "solver@0123456789ab" in card

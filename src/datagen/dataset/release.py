@@ -29,7 +29,7 @@ from datagen.dataset.browser import MAX_ROWS, render_browser
 from datagen.dataset.card import ReleaseMeta, choose_example, render_card
 from datagen.dataset.plots import draw_plots
 from datagen.dataset.spending import closed_book, spending
-from datagen.dataset.statistics import describe, funnel, solver_failures
+from datagen.dataset.statistics import describe, funnel, solver_failures, stopped_by_gate
 from datagen.errors import ReleaseError
 from datagen.records.schema import arrow_schema
 from datagen.storage import FileEntry, Manifest, describe_file, write_atomic, write_json, write_manifest, write_parquet
@@ -130,6 +130,7 @@ def _write_all(
     rows = [rows[index] for index in order]
     reject_rows = rejects.select(["recipe", "gate", "reason", "spend"]).to_pylist()
     statistics = describe(rows) | {
+        "stopped_by_gate": stopped_by_gate(reject_rows),
         "solver_failures": solver_failures(reject_rows),
         "spending": spending(rows, reject_rows),
         "closed_book": closed_book(rows, reject_rows, gate_order),

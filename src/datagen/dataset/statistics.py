@@ -111,6 +111,11 @@ def _lineage(row: Row, key: str) -> Sequence[str]:
     return (row["lineage"] or {}).get(key) or ()
 
 
+def stopped_by_gate(rejects: Iterable[Row]) -> dict[str, int]:
+    """Candidates by what ended them: a recipe's stage, a gate, "endpoint", "reply" or "error"; most frequent first."""
+    return _counts(row["gate"] for row in rejects)
+
+
 def solver_failures(rejects: Iterable[Row]) -> dict[str, int]:
     """Why the solvers missed questions that every cheaper gate had passed, most frequent first."""
     return _counts(row["reason"] for row in rejects if row["gate"] == "agreement")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 
-from datagen.errors import ConfigError, PageNotFoundError
+from datagen.errors import ConfigError, FetchError, PageNotFoundError
 from datagen.records.ids import rng_for
 from datagen.records.page import Page
 from datagen.records.question import OracleCheck, Verdict
@@ -143,7 +143,7 @@ class _Desk:
     def _read(self, url: str) -> Page | None:
         if url not in self._pages:
             self._pages[url] = None
-            with contextlib.suppress(PageNotFoundError):
+            with contextlib.suppress(PageNotFoundError, FetchError):
                 self._pages[url], visits = read_whole(self._web, url)
                 self.visits += visits
         return self._pages[url]
