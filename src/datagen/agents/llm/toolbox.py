@@ -32,7 +32,7 @@ MAX_QUERY_CHARS = 512
 MAX_TOP_K = 20
 MAX_URL_CHARS = 2_048
 MAX_ANSWER_CHARS = 400
-MAX_SOURCES = 30
+MAX_SOURCES = 100
 
 MISTAKES = frozenset({"unknown_tool", "bad_arguments", "too_many_calls"})
 """Errors of the caller rather than of the web: they cost a correction."""

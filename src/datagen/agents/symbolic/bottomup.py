@@ -35,7 +35,7 @@ from datagen.agents.symbolic.solving import (
     plural,
     statement_words,
 )
-from datagen.agents.symbolic.standing import Status
+from datagen.agents.symbolic.standing import Status, is_nameless
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Within
 from datagen.records.question import Attempt
@@ -210,11 +210,13 @@ class _Casting:
         cast = list(dict.fromkeys(map(self._notebook.known_as, of_class)))
         ranked = sorted((self._promise(k, node), i, k) for i, k in enumerate(cast) if (k, node) not in self._heard)
         passed = [k for k, n in self._heard if n == node and self._heard[k, n].status is Status.YES]
-        unlikely = 0
+        promising, unlikely = list[str](), 0
         for (contradicted, confirmed), _, key in ranked[: TESTED * 3]:
             unlikely += not contradicted and not confirmed
-            if contradicted or (not confirmed and unlikely > UNLIKELY):
-                continue
+            if not contradicted and (confirmed or unlikely <= UNLIKELY):
+                promising.append(key)
+        self._memory.expect(key for key in promising if not is_nameless(key))
+        for key in promising:
             if len([k for k, n in self._heard if n == node]) >= TESTED * 4:
                 break
             if self._hear(key, node, last=False).status is Status.YES:

@@ -41,7 +41,7 @@ class Expectant(Protocol):
     """A web that is better asked for several pages at once."""
 
     def expect(self, urls: Sequence[str]) -> None:
-        """These will be visited next, to their ends, in this order."""
+        """These will most likely be visited next, to their ends, in this order."""
         ...
 
 
@@ -104,12 +104,17 @@ class PageMemory:
         return self._answers[query]
 
     def read_all(self, urls: Iterable[str]) -> None:
-        """Read pages one after the other, and say so beforehand to a web that cares."""
-        new = [url for url in dict.fromkeys(urls) if url not in self.pages]
-        if len(new) > 1 and isinstance(self._web, Expectant):
-            self._web.expect(new[: max(0, self.visits_left)])
+        """Read pages one after the other."""
+        new = list(dict.fromkeys(urls))
+        self.expect(new)
         for url in new:
             self.read(url)
+
+    def expect(self, urls: Iterable[str]) -> None:
+        """Say which pages will be read next, to a web that cares."""
+        if isinstance(self._web, Expectant):
+            new = [url for url in urls if url not in self.pages]
+            self._web.expect(new[: max(0, self.visits_left)])
 
     def read(self, url: str) -> Page | None:
         """Visit a page once and note what it says; None for an address that is not there."""

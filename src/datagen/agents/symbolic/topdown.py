@@ -35,7 +35,7 @@ from datagen.agents.symbolic.solving import (
     titled,
     type_words,
 )
-from datagen.agents.symbolic.standing import Status, Target
+from datagen.agents.symbolic.standing import Status, Target, is_nameless
 from datagen.knowledge.catalogue import Relation
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Within
 from datagen.records.question import Attempt
@@ -258,6 +258,8 @@ class _Climb:
         edges = [c for c in node.clues if isinstance(c, Edge)]
         alive = [k for k in keys if all(self._status(k, c) is not Status.NO for c in leaves)][:POOL_LIMIT]
         whole = complete and len(alive) < POOL_LIMIT
+        unsure = [k for k in alive if any(self._status(k, c) is Status.UNKNOWN for c in leaves)]
+        self._memory.expect(key for key in unsure if not is_nameless(key))
         for key in list(alive):
             if any(self._status(key, c) is Status.UNKNOWN for c in leaves):
                 page_of(self._memory, key)
