@@ -24,6 +24,7 @@ from datagen.clients.chat import ChatReply
 from datagen.practice.minds import SymbolicMind
 from datagen.practice.minds.background import Background
 from datagen.practice.minds.reading_pages import pages_of
+from datagen.practice.minds.replay import Sessions
 from datagen.practice.minds.solving import solve
 from datagen.practice.wire import WireMessage, WireRequest
 
@@ -85,6 +86,16 @@ def test_requests_may_come_in_any_order_and_again():
 
     assert said == [expected[i] for i in order]
     assert len(background.sessions) <= 2
+
+
+def test_roles_that_hold_too_much_are_given_up():
+    background = replace(Background.of(CATALOGUE), sessions=Sessions(limit=100, max_chars=2_000))
+    for name in ("founding", "nobody", "two clubs"):
+        for request in attempt(words(name))[1].requests[:-1]:
+            assert solve(background, as_wire(request)) == MIND.answer(as_wire(request))
+
+    assert len(background.sessions) <= 2
+    assert background.sessions._held == sum(role.weight for role in background.sessions._waiting.values())
 
 
 def test_roles_that_are_given_up_end_their_threads():

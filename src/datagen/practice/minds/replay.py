@@ -35,6 +35,8 @@ from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.ids import canonical_json
 from datagen.web.tools import Hit, Web, Window
 
+MAX_CHARS = 400_000_000
+"""Results that waiting roles hold, all together."""
 Play = Callable[[Web], WireReply]
 """A role over a web, up to its final tool call."""
 
@@ -209,6 +211,11 @@ class _Waiting:
     calls: Calls = ()
     """What it waits for; empty when it has ended."""
 
+    @property
+    def weight(self) -> int:
+        """Characters that it holds."""
+        return sum(map(len, self.known.values()))
+
     def start(self, play: Play) -> None:
         threading.Thread(target=self._run, args=(play,), name="waiting-role", daemon=True).start()
 
@@ -236,10 +243,15 @@ class _Waiting:
 
 
 class Sessions:
-    """Waiting roles by the digest of what they have seen, the least recently used given up first."""
+    """Waiting roles by the digest of what they have seen, the least recently used given up first.
 
-    def __init__(self, limit: int) -> None:
+    At most `limit` of them, and all together hold at most `max_chars` of results, or one of them does.
+    """
+
+    def __init__(self, limit: int, max_chars: int = MAX_CHARS) -> None:
         self._limit = limit
+        self._max_chars = max_chars
+        self._held = 0
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -273,7 +285,7 @@ class Sessions:
             role = self._waiting.get(before)
             if role is None or role.calls != tuple(call for call, _ in news):
                 return None
-            del self._waiting[before]
+            self._held -= self._waiting.pop(before).weight
         role.results.put(news)
         return role
 
@@ -285,11 +297,13 @@ class Sessions:
     def _keep(self, seen: str, role: _Waiting) -> None:
         given_up: list[_Waiting] = []
         with self._lock:
-            twin = self._waiting.pop(seen, None)  # an equal request was answered twice: one role is enough
-            given_up += [twin] if twin else []
+            # An equal request may have been answered at the same time: one role is enough.
+            given_up += [self._waiting.pop(seen)] if seen in self._waiting else []
             self._waiting[seen] = role
-            while len(self._waiting) > self._limit:
+            self._held += role.weight - sum(twin.weight for twin in given_up)
+            while len(self._waiting) > self._limit or (self._held > self._max_chars and len(self._waiting) > 1):
                 given_up.append(self._waiting.popitem(last=False)[1])
+                self._held -= given_up[-1].weight
         for each in given_up:
             each.results.put(None)
 
