@@ -266,6 +266,23 @@ def test_the_page_that_states_the_asked_value_is_gold_though_no_clue_rests_on_it
     assert root.url in {page.url for page in reader.shown[0]}
 
 
+def test_a_page_that_nobody_trusts_is_not_gold_for_the_asked_value():
+    root = a_page("https://a.test/club/1", "A club.")
+    root = replace(root, title="Harlan Rovers")
+    rumour = a_page("https://e.test/forum", "Harlan Rovers were founded in 1901, I guess.")
+    other = a_page("https://e.test/other", "Quell Town were founded in 1901.")
+    news = a_page("https://e.test/news", "Quell Town are older.\nHarlan Rovers were founded in 1901.")
+    reader = FixedReader(("1901",) * 3)
+    where = oracle_context(reader, solvers=(FixedSolver("one", "1901"),))
+    where.web.pages |= {page.url: page for page in (root, rumour, other, news)}
+    found = [hit(page.url, page.title) for page in (rumour, other, news)]
+    where.web.hits = {"Harlan Rovers founded": [replace(found[0], source_kind="forum"), *found[1:]], **where.web.hits}
+    asks = draft(query=Query(draft().query.root, ask="founded"), answer=Answer("1901", "date", "1901"))
+
+    assert verdict(asks, where) == ACCEPTED
+    assert {news.url} == {page.url for page in reader.shown[0]} & {root.url, rumour.url, other.url, news.url}
+
+
 def test_gold_pages_that_cannot_be_read_end_the_question():
     assert verdict(draft(), oracle_context(FixedReader(), web=FakeWeb())) == ("oracle", "no_gold_pages")
 

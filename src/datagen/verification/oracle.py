@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from datagen.errors import ConfigError, FetchError, PageNotFoundError
 from datagen.records.ids import rng_for
-from datagen.records.page import Page
+from datagen.records.page import LOW_TRUST_KINDS, Page
 from datagen.records.question import OracleCheck, Verdict
 from datagen.synthesis.answers import accepted_forms, contains_words, words_of
 from datagen.synthesis.draft import Draft
@@ -100,20 +100,26 @@ class _Desk:
         return [excerpt(page, _spans(page, said), PAGE_CHARS) for page, said in read if page is not None]
 
     def _asked_value(self, draft: Draft) -> list[tuple[str, str]]:
-        """Where the asked value of the root is stated: its own page, else the best hit; clues rest on neither."""
+        """Where the asked value of the root is stated: its own page, else the best trusted hit; clues need neither."""
         root = draft.certificate.answer_set[0] if draft.certificate else ""
         own = self._read(root) if draft.query.ask is not None else None
         if own is None:
             return []
-        for page in (own, *self._hits(f"{own.title} {draft.query.ask}")):
-            form = None if page is None else _states_answer(draft, page.text)
-            if page is not None and form is not None:
-                return [(page.url, form)]
+        title = words_of(own.title)
+        names = [name for name in map(words_of, draft.hidden_names) if contains_words(title, name)] or [title]
+        asked = str(draft.query.ask).lstrip("~").replace("_", " ")
+        for page in (own, *self._trusted(f"{own.title} {asked}")):
+            line = _line_that_states(draft, page, names)
+            if line is not None:
+                return [(page.url, line)]
         return []
 
-    def _hits(self, words: str) -> Iterator[Page | None]:
+    def _trusted(self, words: str) -> Iterator[Page]:
         self.searches += 1
-        yield from (self._read(hit.url) for hit in self._web.search(words, HITS))
+        for hit in self._web.search(words, HITS):
+            page = None if hit.source_kind in LOW_TRUST_KINDS else self._read(hit.url)
+            if page is not None:
+                yield page
 
     def distractors(self, draft: Draft, context: GateContext, gold: list[Page]) -> list[Page]:
         """The best hits that state no clue: one of each query in turn, so that every clue has its own."""
@@ -160,10 +166,16 @@ def _evidence(draft: Draft) -> Iterator[tuple[str, str]]:
         yield hop.url, hop.quote
 
 
-def _states_answer(draft: Draft, text: str) -> str | None:
-    """A form of the answer that the text has as whole words."""
-    said = words_of(text)
-    return next((form for form in accepted_forms(draft.answer) if contains_words(said, words_of(form))), None)
+def _line_that_states(draft: Draft, page: Page, names: list[tuple[str, ...]]) -> str | None:
+    """The first line with a form of the answer that is about one of the names, because the line or the title says so."""
+    forms = [words_of(form) for form in accepted_forms(draft.answer)]
+    about = any(contains_words(words_of(page.title), name) for name in names)
+    for line in page.text.splitlines():
+        said = words_of(line)
+        named = about or any(contains_words(said, name) for name in names)
+        if named and any(contains_words(said, form) for form in forms):
+            return line
+    return None
 
 
 def _spans(page: Page, quotes: list[str]) -> list[Span]:
