@@ -52,7 +52,7 @@ def test_a_cast_that_cannot_play_is_refused_with_a_sentence(overlay, sentence):
 
 
 def test_a_missing_cast_file_is_named():
-    with pytest.raises(ConfigError, match="nowhere.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read"):
         load_config("demo", ["cast.file=nowhere.toml"])
 
 
