@@ -6,6 +6,7 @@
     datagen preview CONFIG                   a few candidates of each recipe, with the funnel
     datagen run CONFIG                       snapshot -> questions -> release
     datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
+    datagen practice-llm                     serve chat completions from programs, with faults on demand
 
 Exit codes: 0 done, 1 failed, 2 usage or config, 3 target not reached. Commands import what they need when they run, so
 that `datagen --help` answers at once.
@@ -17,7 +18,7 @@ import sys
 
 import typer
 
-from datagen.cli import caching, corpus, making, reading, world
+from datagen.cli import caching, corpus, making, practice, reading, world
 from datagen.cli.console import fail
 from datagen.errors import DatagenError
 
@@ -40,6 +41,7 @@ app.command()(making.run)
 app.command()(making.resume)
 app.command()(reading.report)
 app.command()(reading.verify)
+app.command()(practice.practice_llm)
 
 
 def main() -> None:
