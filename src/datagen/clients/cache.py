@@ -32,13 +32,15 @@ from datagen.errors import StorageError
 
 STORES = ("chat", "search", "fetch")
 FORMAT = 1
-SCHEMA = """
-CREATE TABLE replies (
-    key TEXT PRIMARY KEY, created_at REAL NOT NULL, version INTEGER NOT NULL, model TEXT NOT NULL, role TEXT NOT NULL,
-    seconds REAL, raw_bytes INTEGER NOT NULL, body BLOB NOT NULL
-);
-CREATE INDEX replies_by_age ON replies (created_at)
-"""
+SCHEMA = (
+    """
+    CREATE TABLE replies (
+        key TEXT PRIMARY KEY, created_at REAL NOT NULL, version INTEGER NOT NULL, model TEXT NOT NULL,
+        role TEXT NOT NULL, seconds REAL, raw_bytes INTEGER NOT NULL, body BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX replies_by_age ON replies (created_at)",
+)
 _ADVICE = "Free space with `datagen cache prune`, move the file away, or name another folder with cast.cache."
 _DAY = 86_400.0
 
@@ -102,9 +104,11 @@ class ReplyCache:
         """Keep a value. The first one of a key stays; when this returns, it outlives the process."""
         raw = json.dumps(value, separators=(",", ":")).encode()
         row = (key, time.time(), self.version, model, role, seconds_spent, len(raw), self._packed(raw))
-        self._database.commit(
-            lambda connection: connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-        )
+        self._database.insert("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def keys(self) -> list[str]:
+        """Keys of all entries, in order."""
+        return [str(row[0]) for row in self._database.read("SELECT key FROM replies ORDER BY key")]
 
     def single_flight(self, key: str) -> AbstractContextManager[None]:
         """`with` this, one thread at a time works on a key, of whatever process; others of the same key wait."""
