@@ -38,13 +38,20 @@ def serve(
     seed: Seed = 7,
     pages: Pages = 2000,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    search: Annotated[
+        Path | None, typer.Option(help="A snapshot of these pages; with it, /search answers as SearXNG does.")
+    ] = None,
 ) -> None:
     """Serve the synthetic web over HTTP on this machine, until Ctrl-C."""
+    from datagen.web.snapshot import Snapshot
+    from datagen.web.snapshot_web import SnapshotWeb
     from datagen.web.synthetic.pages import SyntheticWeb
     from datagen.web.synthetic.server import serve as open_server
 
-    with open_server(SyntheticWeb(seed, pages), port=port) as server:
-        say(f"serving about {pages:,} pages of world {seed} at {server.address}; Ctrl-C stops")
+    index = SnapshotWeb(Snapshot.open(search)) if search else None
+    with open_server(SyntheticWeb(seed, pages), port=port, search=index) as server:
+        also = ", and its search at /search?q=WORDS&format=json" if index else ""
+        say(f"serving about {pages:,} pages of world {seed} at {server.address}{also}; Ctrl-C stops")
         server.serve_forever()
 
 

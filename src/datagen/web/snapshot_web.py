@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from datagen.errors import PageNotFoundError
-from datagen.records.page import Link
 from datagen.web.index import query_words
 from datagen.web.snapshot import Snapshot
 from datagen.web.sources.raw import clean_url
-from datagen.web.tools import WINDOW_CHARS, Hit, Window
+from datagen.web.tools import Hit, Window
+from datagen.web.windows import window_of
 
 SNIPPET_CHARS = 240
 _SNIPPET_WORDS = 12
@@ -63,39 +63,7 @@ class SnapshotWeb:
                 f"the snapshot has no page at {url}; search for it, or visit an address from a result."
             )
         meta, text, links = self._store.read(row)
-        total = len(text)
-        if offset < 0 or offset >= max(total, 1):
-            raise PageNotFoundError(f"{url} has {total} characters, so nothing begins at {offset}; visit it from 0.")
-        end = total if total - offset <= WINDOW_CHARS else _cut(text, offset, links)
-        return Window(
-            page_id=meta.id,
-            url=meta.url,
-            host=meta.host,
-            title=meta.title,
-            source_kind=meta.source_kind,
-            published_at=meta.published_at,
-            about_url=meta.about_url,
-            entity_type=meta.entity_type,
-            text=text[offset:end],
-            links=tuple(
-                Link(start - offset, stop - offset, target, text[start:stop])
-                for start, stop, target in links
-                if start >= offset and stop <= end
-            ),
-            offset=offset,
-            next_offset=end if end < total else None,
-            total_chars=total,
-        )
-
-
-def _cut(text: str, offset: int, links: list[tuple[int, int, str]]) -> int:
-    """End of a window: after a line, else after a space, and never inside a link."""
-    end = offset + WINDOW_CHARS
-    line = text.rfind("\n", offset + WINDOW_CHARS // 2, end)
-    space = text.rfind(" ", offset + WINDOW_CHARS // 2, end)
-    end = line + 1 if line >= 0 else space + 1 if space >= 0 else end
-    inside = next((start for start, stop, _ in links if start < end < stop), end)
-    return inside if inside > offset else end
+        return window_of(meta, text, links, asked=url, offset=offset)
 
 
 def lower_in_place(text: str) -> str:

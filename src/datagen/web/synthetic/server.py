@@ -4,6 +4,8 @@ The hosts of the web do not exist in any name service, so one server stands for 
 `https://www.lexicora.example/rivers/x-101` is asked for as `/www.lexicora.example/rivers/x-101`, or with a Host header.
 Links in pages are rewritten to the first form only when asked for with `?links=local`, so that bytes stay those of the
 web by default.
+
+Given something to search with, such as a snapshot of the same pages, it also answers `/search?q=...&format=json`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from urllib.parse import urlsplit
 
 from datagen.errors import PageNotFoundError
 from datagen.web.synthetic.pages import SyntheticWeb
+from datagen.web.synthetic.search_service import PATH as SEARCH_PATH
+from datagen.web.synthetic.search_service import answer_search
+from datagen.web.tools import Web
 
 log = logging.getLogger("datagen.web.synthetic")
 _SUFFIX = ".example"
@@ -27,9 +32,11 @@ class WorldServer(ThreadingHTTPServer):
     """One web on one port. Pages are made one at a time: a world's caches are not for sharing between threads."""
 
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, web: SyntheticWeb, host: str, port: int) -> None:
+    def __init__(self, web: SyntheticWeb, host: str, port: int, search: Web | None = None) -> None:
         self.web = web
+        self.search = search
         self.lock = threading.Lock()
         super().__init__((host, port), _Handler)
 
@@ -53,6 +60,9 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(server, WorldServer)
         path, _, query = self.path.partition("?")
         url = self._address(path)
+        if path == SEARCH_PATH and server.search is not None and not self._host().endswith(_SUFFIX):
+            status, found = answer_search(server.search, query)
+            return self._send(status, found, with_body=with_body, content_type="application/json")
         if path == "/":
             return self._send(200, _front_page(server.web), with_body=with_body)
         with server.lock:
@@ -65,21 +75,26 @@ class _Handler(BaseHTTPRequestHandler):
             body = body.replace(b'href="https://', b'href="/')
         return self._send(200, body, with_body=with_body)
 
+    def _host(self) -> str:
+        return (self.headers.get("Host") or "").partition(":")[0]
+
     def _address(self, path: str) -> str:
-        host = (self.headers.get("Host") or "").partition(":")[0]
+        host = self._host()
         return f"https://{host}{path}" if host.endswith(_SUFFIX) else f"https:/{path}"
 
     def _redirect(self, target: str) -> None:
         parts = urlsplit(target)
-        host = (self.headers.get("Host") or "").partition(":")[0]
+        host = self._host()
         self.send_response(301)
         self.send_header("Location", target if host.endswith(_SUFFIX) else f"/{parts.netloc}{parts.path}")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, status: int, body: bytes, *, with_body: bool) -> None:
+    def _send(
+        self, status: int, body: bytes, *, with_body: bool, content_type: str = "text/html; charset=utf-8"
+    ) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if with_body:
@@ -102,15 +117,15 @@ def _front_page(web: SyntheticWeb) -> bytes:
     return f"<!DOCTYPE html><title>{title}</title><h1>{title}</h1><ul>{''.join(items)}</ul>".encode()
 
 
-def serve(web: SyntheticWeb, host: str = "127.0.0.1", port: int = 8000) -> WorldServer:
+def serve(web: SyntheticWeb, host: str = "127.0.0.1", port: int = 8000, *, search: Web | None = None) -> WorldServer:
     """A server that is bound but not running yet: call `serve_forever()`. Port 0 takes any free one."""
-    return WorldServer(web, host, port)
+    return WorldServer(web, host, port, search)
 
 
 @contextmanager
-def running(web: SyntheticWeb) -> Iterator[str]:
+def running(web: SyntheticWeb, *, search: Web | None = None) -> Iterator[str]:
     """The address of a server that runs in the background while the block does."""
-    server = serve(web, port=0)
+    server = serve(web, port=0, search=search)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
