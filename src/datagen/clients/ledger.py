@@ -38,19 +38,40 @@ UNITS = 1_000_000_000_000
 """Of a dollar."""
 RECHECK_SECONDS = 0.5
 """How often a call that waits for room in the budget looks whether another process has left some."""
-SCHEMA = """
-CREATE TABLE identity (name TEXT NOT NULL);
-CREATE TABLE calls (
-    key TEXT PRIMARY KEY, role TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL,
-    input_tokens INTEGER, output_tokens INTEGER, cached_input_tokens INTEGER, cost INTEGER
-) WITHOUT ROWID;
-CREATE TABLE accounts (
-    role TEXT NOT NULL, model TEXT NOT NULL, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL, cost INTEGER NOT NULL, uncounted INTEGER NOT NULL, unpriced INTEGER NOT NULL,
-    at_most INTEGER NOT NULL, PRIMARY KEY (role, model)
-) WITHOUT ROWID;
-CREATE TABLE reserved (id INTEGER PRIMARY KEY, holder TEXT NOT NULL, amount INTEGER NOT NULL)
-"""
+SCHEMA = (
+    "CREATE TABLE identity (name TEXT NOT NULL)",
+    """
+    CREATE TABLE calls (
+        key TEXT PRIMARY KEY, role TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL, input_tokens INTEGER,
+        output_tokens INTEGER, cached_input_tokens INTEGER, cost INTEGER, at_most INTEGER NOT NULL, reservation INTEGER
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE accounts (
+        role TEXT NOT NULL, model TEXT NOT NULL, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL, cost INTEGER NOT NULL, uncounted INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        at_most INTEGER NOT NULL, PRIMARY KEY (role, model)
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE reserved (id INTEGER PRIMARY KEY, holder TEXT NOT NULL, amount INTEGER NOT NULL)",
+    # A call, its account and the end of its reservation are one statement, and so one step.
+    """
+    CREATE TRIGGER booked AFTER INSERT ON calls BEGIN
+        INSERT INTO accounts SELECT NEW.role, NEW.model, 0, 0, 0, 0, 0, 0, 0
+            WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE role = NEW.role AND model = NEW.model);
+        UPDATE accounts SET calls = calls + 1, input_tokens = input_tokens + COALESCE(NEW.input_tokens, 0),
+            output_tokens = output_tokens + COALESCE(NEW.output_tokens, 0), cost = cost + COALESCE(NEW.cost, 0),
+            uncounted = uncounted + (NEW.input_tokens IS NULL OR NEW.output_tokens IS NULL),
+            unpriced = unpriced + (NEW.cost IS NULL), at_most = at_most + NEW.at_most
+            WHERE role = NEW.role AND model = NEW.model;
+        DELETE FROM reserved WHERE id = NEW.reservation;
+    END
+    """,
+)
+_BOOK = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_SPENT = "(SELECT COALESCE(SUM(at_most), 0) FROM accounts)"
+_RESERVED = "(SELECT COALESCE(SUM(amount), 0) FROM reserved)"
+_RESERVE = f"INSERT INTO reserved SELECT NULL, ?, ? WHERE {_SPENT} + {_RESERVED} + ? <= ?"
 _ADVICE = "Make room on that disk, or start a new run directory; replies that were paid for are in the cache."
 
 
@@ -119,10 +140,13 @@ class Ledger:
     ) -> bool:
         """Book a call and end its reservation; False where it had been booked before."""
         cost = None if cost_usd is None else round(cost_usd * UNITS)
-        row = (key, role, model, endpoint, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, cost)
-        booked = self._database.commit(partial(_book, row=row, held=held))
-        if held is not None:
-            held.id = None
+        aside = Reservation(None, 0) if held is None else held
+        at_most = aside.amount if cost is None else cost  # what nobody told counts in full against the budget
+        tokens = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+        row = (key, role, model, endpoint, *tokens, cost, at_most, aside.id)
+        booked = self._database.insert(_BOOK, row) is not None
+        if booked and aside.id is not None:
+            aside.id = None
             self._wake()
         return booked
 
@@ -143,6 +167,7 @@ class Ledger:
         finally:
             if held.id is not None:
                 self._database.commit(partial(_release, held=held.id))
+                held.id = None
                 self._wake()
 
     def totals(self) -> LedgerTotals:
@@ -173,11 +198,12 @@ class Ledger:
         return str(self._database.commit(partial(_named, fresh=fresh)))
 
     def _await_room(self, held: Reservation, budget: int) -> None:
-        work = partial(_reserve, held=held, holder=_this_process(os.getpid()), budget=budget)
+        row = (_this_process(os.getpid()), held.amount, held.amount, budget)
         while True:
-            spent = self._database.commit(work)
+            held.id = self._database.insert(_RESERVE, row)
             if held.id is not None:
                 return
+            spent = self._database.commit(_spent_and_nothing_held_by_the_dead)
             if spent + held.amount > budget:
                 raise self._reached(spent, held.amount, budget)
             with self._room:
@@ -243,45 +269,12 @@ def _named(connection: sqlite3.Connection, fresh: str) -> str:
     return fresh if row is None else str(row[0])
 
 
-def _book(connection: sqlite3.Connection, row: tuple[Any, ...], held: Reservation | None) -> bool:
-    new = connection.execute("INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount == 1
-    if new:
-        _, role, model, _, read, written, _, cost = row
-        at_most = (held.amount if held is not None else 0) if cost is None else cost
-        uncounted = read is None or written is None
-        connection.execute(
-            "INSERT INTO accounts VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1, "
-            "input_tokens = input_tokens + excluded.input_tokens, "
-            "output_tokens = output_tokens + excluded.output_tokens, cost = cost + excluded.cost, "
-            "uncounted = uncounted + excluded.uncounted, unpriced = unpriced + excluded.unpriced, "
-            "at_most = at_most + excluded.at_most",
-            (role, model, read or 0, written or 0, cost or 0, uncounted, cost is None, at_most),
-        )
-    if held is not None and held.id is not None:
-        _release(connection, held.id)
-    return new
-
-
-def _reserve(connection: sqlite3.Connection, held: Reservation, holder: str, budget: int) -> int:
-    """Grants the reservation if there is room, and says what is spent. Calls without a known cost count in full."""
-    spent = int(connection.execute("SELECT COALESCE(SUM(at_most), 0) FROM accounts").fetchone()[0])
-    aside = _reserved(connection)
-    if spent + aside + held.amount > budget and aside:
-        _forget_the_dead(connection)
-        aside = _reserved(connection)
-    if spent + aside + held.amount <= budget:
-        held.id = connection.execute("INSERT INTO reserved VALUES (NULL, ?, ?)", (holder, held.amount)).lastrowid
-    return spent
-
-
-def _reserved(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT COALESCE(SUM(amount), 0) FROM reserved").fetchone()[0])
-
-
-def _forget_the_dead(connection: sqlite3.Connection) -> None:
+def _spent_and_nothing_held_by_the_dead(connection: sqlite3.Connection) -> int:
+    """Forgets reservations of processes that are gone, and says what is spent; unknown costs count in full."""
     for (holder,) in connection.execute("SELECT DISTINCT holder FROM reserved").fetchall():
         if holder_of(int(holder.split(":")[1])) != holder:
             connection.execute("DELETE FROM reserved WHERE holder = ?", (holder,))
+    return int(connection.execute(f"SELECT {_SPENT}").fetchone()[0])
 
 
 def _release(connection: sqlite3.Connection, held: int) -> None:
