@@ -243,6 +243,17 @@ def test_the_answer_is_read_from_pages_on_the_table_and_only_from_them(name):
     assert reader.read(words(name), tuple(p for p in pages if p.url == url_of("Veltrin")), 0) is None
 
 
+def test_a_reader_takes_the_one_entity_that_incomplete_pages_come_closest_to():
+    pages = {p.title: p for p in football_pages()}
+    rovers = pages["Harlan Rovers"]
+    silent = replace(rovers, text=rovers.text.replace("\nLeague: Northern League", ""), links=rovers.links[:1])
+    reader = LlmOpenBookReader(voice(Table(MIND.answer), "open_book"))
+
+    grounds = (pages["Hill End"], pages["Low Park"])
+    assert reader.read(words("club by ground"), (silent, *grounds), 0) == "Harlan Rovers"
+    assert reader.read(words("club by ground"), grounds, 0) is None
+
+
 def test_pages_come_back_from_a_prompt_with_their_links():
     pages = [replace(p, text=p.text + INJECTION) for p in football_pages()]
     prompt = "\n\n".join(page_section(p, 16_000) for p in pages)
