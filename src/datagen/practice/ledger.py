@@ -161,8 +161,8 @@ class PracticeLedger:
                 "totals": {name: sum(sums[name] for sums in models.values()) for name in names},
                 "models": models,
                 **{name: self.counts[name] for name in ("requests", "replayed", "turned_away", "answered_twice")},
-                "faults": dict(sorted(self.faults.items())),
-                "aborted": dict(sorted(self.aborts.items())),
+                "faults": {str(fault): count for fault, count in sorted(self.faults.items())},
+                "aborted": {str(reason): count for reason, count in sorted(self.aborts.items())},
             }
             if entries:
                 told["entries"] = [asdict(booking) for booking in self._bookings]
