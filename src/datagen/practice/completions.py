@@ -16,6 +16,22 @@ from datagen.practice.wire import WireMessage, WireReply, WireRequest
 
 _NOT_PART_OF_THE_QUESTION = ("stream", "stream_options")
 """How a reply is delivered does not change it."""
+_NEEDED = ("model", "messages")
+_TYPES: dict[str, type] = {
+    "model": str,
+    "messages": list,
+    "tools": list,
+    "response_format": dict,
+    "stream_options": dict,
+    "stream": bool,
+    "logprobs": bool,
+    "n": int,
+    "seed": int,
+    "top_logprobs": int,
+    "max_tokens": int,
+    "max_completion_tokens": int,
+}
+LOGPROBS_AT_MOST = 20
 
 
 class BadRequest(ValueError):
@@ -50,24 +66,35 @@ def understand(raw: bytes) -> Asked:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as exc:
         raise BadRequest(f"The body is not JSON: {exc}.") from exc
-    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
-        raise BadRequest("The body has to be an object with a `model`.")
-    if not isinstance(body.get("messages"), list) or not body["messages"]:
-        raise BadRequest("`messages` has to be a list with at least one message.")
-    if body.get("n", 1) not in {1, None}:
-        raise BadRequest("`n` has to be 1: ask again with another seed for another reply.")
-    if (body.get("top_logprobs") or 0) > 20:
-        raise BadRequest("`top_logprobs` has to be 20 at most.")
+    if not isinstance(body, dict):
+        raise BadRequest("The body has to be an object.")
+    _check(body)
     digest = _digest(body)
     messages = tuple(_message(message) for message in body["messages"])
     try:
         tools = tuple(tool["function"]["name"] for tool in body.get("tools") or ())
-        seed = int(body.get("seed") or 0)
-    except (TypeError, KeyError, ValueError) as exc:
-        raise BadRequest("Tools need a function with a name, and a seed is a whole number.") from exc
-    wire = WireRequest(body["model"], messages, tools, _schema_name(body, messages), seed, body)
+    except (TypeError, KeyError) as exc:
+        raise BadRequest("A tool needs a function with a name.") from exc
+    wire = WireRequest(body["model"], messages, tools, _schema_name(body, messages), body.get("seed") or 0, body)
     options = body.get("stream_options") or {}
     return Asked(wire, digest, bool(body.get("stream")), bool(options.get("include_usage")))
+
+
+def _check(body: Mapping[str, Any]) -> None:
+    """Refuse what the rest could stumble over. Fields that are not named here are a server's own and are let pass."""
+    for name, kind in _TYPES.items():
+        value = body.get(name)
+        if not isinstance(value, kind) and (value is not None or name in _NEEDED):
+            raise BadRequest(f"`{name}` has to be of type {kind.__name__}.")
+    if not body["messages"]:
+        raise BadRequest("`messages` has to be a list with at least one message.")
+    told = (body.get("response_format") or {}).get("json_schema") or {}
+    if not isinstance(told, dict) or not isinstance(told.get("schema") or {}, dict):
+        raise BadRequest("`response_format.json_schema` needs a name and a schema.")
+    if body.get("n") not in (None, 1):
+        raise BadRequest("`n` has to be 1: ask again with another seed for another reply.")
+    if not 0 <= (body.get("top_logprobs") or 0) <= LOGPROBS_AT_MOST:
+        raise BadRequest(f"`top_logprobs` lies between 0 and {LOGPROBS_AT_MOST}.")
 
 
 def _digest(body: Mapping[str, Any]) -> str:
