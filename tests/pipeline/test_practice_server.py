@@ -172,12 +172,26 @@ def test_a_request_that_is_none_is_refused_with_a_sentence():
 def test_a_kind_of_request_that_the_mind_does_not_know_is_a_bad_request_and_a_fault_of_the_mind_is_not():
     with running(Thinker()) as server:
         with pytest.raises(openai.BadRequestError, match="nobody here"):
-            chat(server, messages=[{"role": "user", "content": "unknown"}])
+            chat(server, messages=[{"role": "user", "content": "unknown"}], response_format=FORMAT)
         with pytest.raises(openai.InternalServerError, match="KeyError"):
             chat(server, messages=[{"role": "user", "content": "broken"}])
 
         assert server.ledger()["totals"]["replies"] == 0
         assert server.ledger()["aborted"] == {"unknown-kind": 1, "mind-failed": 1}
+
+
+def test_an_endpoint_with_a_mind_of_programs_still_answers_those_who_ask_what_it_can_do():
+    unknown = [{"role": "user", "content": "unknown"}]
+    schema = {"type": "json_schema", "json_schema": {"name": "probe", "schema": CLAIMS}}
+    tool = {"type": "function", "function": {"name": "probe_tool", "parameters": {"type": "object"}}}
+    with running(Thinker()) as server:
+        plain = chat(server, messages=unknown).choices[0].message
+        filled = chat(server, messages=unknown, response_format=schema).choices[0].message
+        called = chat(server, messages=unknown, tools=[tool], tool_choice="required").choices[0].message
+
+    assert plain.content
+    assert json.loads(filled.content) == {"claims": []}
+    assert called.tool_calls[0].function.name == "probe_tool"
 
 
 def test_a_key_has_to_be_shown_where_one_is_required(monkeypatch):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from datagen.practice.canned import CannedMind
+from datagen.practice.canned import CannedMind, asks_what_is_possible
 from datagen.practice.completions import (
     Asked,
     Reply,
@@ -53,8 +53,18 @@ class Desk:
 
 
 def think(mind: Mind, asked: Asked) -> tuple[Said, int]:
-    """What the mind says, and how many tokens it read."""
-    said = as_said(mind.answer(asked.wire), asked.digest)
+    """What the mind says, and how many tokens it read.
+
+    Minds know the roles and nothing else; like any model, the endpoint still answers somebody who only asks whether it
+    can speak, fill in a schema, or call a tool.
+    """
+    try:
+        answer = mind.answer(asked.wire)
+    except LookupError as exc:
+        if type(exc) is not LookupError or not asks_what_is_possible(asked.wire):
+            raise
+        answer = CannedMind().answer(asked.wire)
+    said = as_said(answer, asked.digest)
     return within_limit(said, asked.wire.body), count_input(asked.wire.messages, asked.wire.body)
 
 

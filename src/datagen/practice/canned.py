@@ -36,6 +36,12 @@ class CannedMind:
         return WireReply(orjson.dumps(sample_of(schema)).decode())
 
 
+def asks_what_is_possible(request: WireRequest) -> bool:
+    """Whether a request is of no role: it has neither schema nor tools, or calls them probes, as `datagen check` does."""
+    names = request.tool_names or ((request.schema_name,) if request.schema_name else ())
+    return all(name.startswith("probe") for name in names)
+
+
 def _demanded_tool(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The tool that has to be called: the one named, or the first where any will do."""
     choice = body.get("tool_choice")
