@@ -55,12 +55,13 @@ class Wire:
 
 
 class _Inflated:
-    """gzip (any number of members) or deflate (with or without its zlib frame)."""
+    """gzip, with any number of members, or deflate, with or without the frame of zlib."""
 
-    def __init__(self, wire: Reader, bits: tuple[int, ...]) -> None:
+    def __init__(self, wire: Reader, *, gzip: bool) -> None:
         self._wire = wire
-        self._bits = bits
-        self._member = zlib.decompressobj(bits[0])
+        self._gzip = gzip
+        self._head = b"" if gzip else _up_to(wire, 2)
+        self._member = zlib.decompressobj(_GZIP if gzip else _frame(self._head))
         self._begun = False
 
     def read(self, size: int = -1, /) -> bytes:
@@ -70,38 +71,47 @@ class _Inflated:
                 if self._begun and not self._member.eof:
                     raise ConnectionLostError("the body ends inside its compressed data")
                 return b""
-            output = self._decompressed(data, max(size, 1))
             self._begun = True
+            output = self._member.decompress(data, max(size, 1))
             if output:
                 return output
 
     def _next_input(self) -> bytes:
+        if self._head:
+            head, self._head = self._head, b""
+            return head
         if not self._member.eof:
             return self._wire.read(_STEP)
         data = self._member.unused_data or self._wire.read(_STEP)
-        if not data.strip(b"\x00") or self._bits[0] != _GZIP:
+        if not data.strip(b"\x00") or not self._gzip:
             return b""  # zeros pad gzip files, and deflate has one member
         self._member = zlib.decompressobj(_GZIP)
         self._begun = False
         return data
 
-    def _decompressed(self, data: bytes, size: int) -> bytes:
-        try:
-            return self._member.decompress(data, size)
-        except zlib.error:
-            if self._begun or len(self._bits) == 1:
-                raise
-            self._member = zlib.decompressobj(self._bits[1])
-            return self._member.decompress(data, size)
-
 
 _GZIP = zlib.MAX_WBITS | 16
+
+
+def _up_to(wire: Reader, size: int) -> bytes:
+    head = b""
+    while len(head) < size and (more := wire.read(size - len(head))):
+        head += more
+    return head
+
+
+def _frame(head: bytes) -> int:
+    """Servers send deflate as zlib, as the standard says, or bare."""
+    framed = len(head) == 2 and head[0] & 0x0F == zlib.DEFLATED and int.from_bytes(head, "big") % 31 == 0
+    return zlib.MAX_WBITS if framed else -zlib.MAX_WBITS
+
+
 _READERS: dict[str, Callable[[Wire], Reader]] = {
     "": lambda wire: wire,
     "identity": lambda wire: wire,
-    "gzip": lambda wire: _Inflated(wire, (_GZIP,)),
-    "x-gzip": lambda wire: _Inflated(wire, (_GZIP,)),
-    "deflate": lambda wire: _Inflated(wire, (zlib.MAX_WBITS, -zlib.MAX_WBITS)),
+    "gzip": lambda wire: _Inflated(wire, gzip=True),
+    "x-gzip": lambda wire: _Inflated(wire, gzip=True),
+    "deflate": lambda wire: _Inflated(wire, gzip=False),
     "zstd": lambda wire: zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
         cast("IO[bytes]", wire), read_size=_STEP, read_across_frames=True
     ),

@@ -23,11 +23,13 @@ from datagen.clients.admission import Limiter, RateLimiter
 from datagen.clients.connecting import Lines, fault_of_status
 from datagen.clients.fetch import Replies
 from datagen.clients.retrying import Patience, with_retries
+from datagen.clients.unpacking import ACCEPTED, unpack
 from datagen.errors import (
     ConfigError,
     ConnectionLostError,
     CredentialsError,
     EndpointError,
+    FetchError,
     InvalidRequestError,
     OverloadedError,
     ReplayMissError,
@@ -266,9 +268,18 @@ class SearchClient:
 
     def _called(self, query: str, top_k: int) -> list[SearchResult]:
         asked = self._adapter.ask(self._settings.api_key, query, top_k)
-        headers = {**asked.headers, "Accept": "application/json", "User-Agent": self._settings.user_agent}
-        # Not packed: an answer is a few kilobytes.
-        headers["Accept-Encoding"] = "identity"
+        headers = {
+            **asked.headers,
+            "Accept": "application/json",
+            "Accept-Encoding": ACCEPTED,
+            "User-Agent": self._settings.user_agent,
+        }
+        try:
+            return self._understood(self._received(asked, headers))
+        except FetchError as exc:
+            raise InvalidRequestError(f"the answer of {self._base_url} cannot be read: {exc}") from exc
+
+    def _received(self, asked: _Request, headers: Mapping[str, str]) -> bytes:
         body = bytearray()
         with (
             self._lines.one() as line,
@@ -283,9 +294,9 @@ class SearchClient:
             ) as answer,
         ):
             self._refuse(answer.status_code, answer.headers)
-            for piece in answer.iter_bytes():
+            for piece in unpack(answer.iter_raw(), answer.headers.get("content-encoding", ""), _MAX_ANSWER_BYTES):
                 body += piece
-        return self._understood(bytes(body))
+        return bytes(body)
 
     def _refuse(self, status: int, headers: Mapping[str, str]) -> None:
         who = f"the search service at {self._base_url}"
