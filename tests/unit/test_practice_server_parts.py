@@ -7,10 +7,10 @@ from collections import Counter
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.errors import ConfigError
+from datagen.errors import ConfigError, StorageError
 from datagen.practice.canned import CannedMind, sample_of
 from datagen.practice.completions import BadRequest, Reply, as_said, completion, understand, within_limit
 from datagen.practice.faults import Striker, content_strike, transport_strike
@@ -132,6 +132,7 @@ def test_latencies_follow_their_distributions():
 # --- tokens ---
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_tokens_joined_are_the_text_and_no_more_than_its_bytes(text):
     tokens = tokens_of(text)
@@ -155,6 +156,7 @@ def test_input_tokens_are_those_of_messages_calls_tools_and_schema():
     assert count_input(request.wire.messages, body(tools=tools)) == plain + count_tokens(orjson.dumps(tools).decode())
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), st.integers(0, 5))
 def test_log_probabilities_belong_to_a_distribution(text, top):
     values = logprobs_of(text, top)
@@ -225,6 +227,7 @@ TEXT = '{"claims":[{"subject":"a","quote":"The lamp was lit."}],"note":{"quotes"
 FORMAT = {"type": "json_schema", "json_schema": {"name": "claims", "schema": CLAIMS}}
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
 def test_malformed_json_does_not_parse(variant):
     spoiled = spoil(Said(TEXT), Fault.MALFORMED_JSON, variant, asked().wire)
@@ -233,6 +236,7 @@ def test_malformed_json_does_not_parse(variant):
         orjson.loads(spoiled.text)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_wrong_schema_parses_and_lacks_what_is_required(variant):
     spoiled = spoil(Said(TEXT), Fault.WRONG_SCHEMA, variant, asked(response_format=FORMAT).wire)
@@ -242,6 +246,7 @@ def test_a_wrong_schema_parses_and_lacks_what_is_required(variant):
     assert isinstance(value, list) or "claims" not in value
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_refusal_has_no_words_of_the_reply(variant):
     spoiled = spoil(Said(TEXT), Fault.REFUSAL, variant, asked().wire)
@@ -250,6 +255,7 @@ def test_a_refusal_has_no_words_of_the_reply(variant):
     assert spoiled.refusal
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True))
 def test_false_quotes_stand_in_no_message_and_leave_the_rest_alone(variant):
     request = asked()
@@ -367,9 +373,31 @@ def test_a_key_booked_twice_is_counted(tmp_path):
     assert ledger.told()["answered_twice"] == 2
 
 
+def test_a_ledger_has_one_writer_at_a_time(tmp_path):
+    first = PracticeLedger(tmp_path / "ledger.jsonl")
+
+    with pytest.raises(StorageError, match="in use"):
+        PracticeLedger(tmp_path / "ledger.jsonl")
+
+    first.close()
+    PracticeLedger(tmp_path / "ledger.jsonl").close()
+
+
+@pytest.mark.parametrize("text", ["dear diary\n", "dear diary", "{}\n", '{"key":1}\n'])
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path, text):
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+
+    with pytest.raises(StorageError, match="Line 1"):
+        PracticeLedger(path)
+
+    assert path.read_text() == text
+
+
 # --- the two forms of a reply ---
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_stream_says_what_the_whole_reply_says(text):
     request = asked(logprobs=True, top_logprobs=1)

@@ -9,6 +9,7 @@ again; after a restart too, because the reply stands in the line. Without a path
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections import Counter, OrderedDict
@@ -19,13 +20,15 @@ from typing import Any
 
 import orjson
 
-from datagen.errors import StorageError
+from datagen.errors import StorageError, boundary
 from datagen.practice.completions import Reply
 from datagen.practice.flaws import Said
 from datagen.practice.knobs import Fault
 
 REPLIES_IN_MEMORY = 20_000
 ABORTED_KEPT = 10_000
+_START = b'{"key":'
+"""How a line begins: only a torn line of ours may be cut off, not what somebody keeps in a file named by mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,19 @@ class PracticeLedger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            # Replies are found again by their place in the file, which holds for one writer. The system lets go of the
+            # lock when the process dies.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise StorageError(f"The ledger {path} is in use by another server; name another file.") from exc
         except OSError as exc:
             raise StorageError(f"The ledger {path} cannot be opened ({exc.strerror}); name another file.") from exc
         with path.open("rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n") and (_START.startswith(line) or line.startswith(_START)):
                     break  # the line of a reply that never went out: the process died while it wrote
-                self._load(line)
+                with boundary(StorageError, f"Line {number} of {path} is no booking; name another file"):
+                    self._load(line)
         os.ftruncate(self._file, self._end)
 
     def _load(self, line: bytes) -> None:

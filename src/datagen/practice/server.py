@@ -90,7 +90,10 @@ class PracticeServer:
                 lambda: Connection(self._handle, self._connections), self.host, self.port, backlog=1024
             )
         except OSError as exc:
-            raise ConfigError(f"{self.host}:{self.port} cannot be taken ({exc.strerror}); pass --port 0.") from exc
+            why = os.strerror(exc.errno or 0)  # asyncio's own text repeats the address
+            raise ConfigError(
+                f"{self.host}:{self.port} cannot be taken ({why}); pass --port 0 for a free one."
+            ) from exc
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
