@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from datagen.clients.addresses import AddressRules, is_public, parse_target
 from datagen.clients.connecting import Line
-from datagen.errors import ConnectionLostError, FetchError
+from datagen.clients.outage import FAILURES, Outage
+from datagen.errors import ConfigError, ConnectionLostError, EndpointDownError, FetchError
 
 REFUSED_ADDRESSES = [
     "0.0.0.0",
@@ -267,14 +268,34 @@ def test_the_connection_goes_to_the_address_that_was_checked_and_keeps_the_name(
     assert network.connected == [("93.184.215.14", 443)]
 
 
-def test_a_name_that_is_not_found_is_a_lost_connection():
+@pytest.mark.parametrize(("code", "fault"), [(socket.EAI_NONAME, FetchError), (socket.EAI_AGAIN, ConnectionLostError)])
+def test_a_name_that_does_not_exist_is_refused_and_one_that_cannot_be_asked_for_is_a_lost_connection(code, fault):
     def unknown(host: str, port: int) -> list[str]:
-        raise socket.gaierror(-2, "Name or service not known")
+        raise socket.gaierror(code, "no")
 
     line = Line(AddressRules(resolver=unknown))
 
-    with (
-        pytest.raises(ConnectionLostError, match="was not found"),
-        line.request("GET", "http://nowhere.example/", headers={}, seconds=5, max_bytes=100),
-    ):
+    with pytest.raises(fault), line.request("GET", "http://nowhere.example/", headers={}, seconds=5, max_bytes=100):
         pass
+
+
+def test_a_stand_in_has_to_be_host_and_port():
+    with pytest.raises(ConfigError, match="host:port"):
+        AddressRules.of((), {".example": "127.0.0.1"})
+
+    rules = AddressRules.of(("Box.Internal",), {".Example": "127.0.0.1:8000"})
+    assert rules.allows("box.internal", 1)
+    assert rules.stand_in("a.example") == "127.0.0.1:8000"
+
+
+def test_an_outage_is_many_hosts_in_a_row_and_nothing_between():
+    outage = Outage()
+    for number in range(200):
+        outage.note("one.example", "connection")
+        outage.note(f"{number}.example", "dns")
+    outage.note("two.example", None)
+    for number in range(FAILURES - 1):
+        outage.note(f"{number}.example", "timeout")
+
+    with pytest.raises(EndpointDownError, match="look after the network"):
+        outage.note("last.example", "connection")

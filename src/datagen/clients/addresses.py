@@ -24,7 +24,7 @@ from urllib.parse import urljoin, urlsplit
 
 import idna
 
-from datagen.errors import FetchError
+from datagen.errors import ConfigError, FetchError
 
 MAX_URL_CHARS = 2_000
 MAX_ADDRESSES_TRIED = 4
@@ -179,6 +179,20 @@ class AddressRules:
     resolve: Mapping[str, str] = field(default_factory=dict)
     """Host or ".suffix" -> host:port that answers for it, in plain HTTP."""
     resolver: Resolver = system_resolver
+
+    @classmethod
+    def of(
+        cls, allow_hosts: Sequence[str], resolve: Mapping[str, str], resolver: Resolver = system_resolver
+    ) -> AddressRules:
+        """From a config; raises `ConfigError` for a stand-in that is no host:port."""
+        for host, place in resolve.items():
+            name, _, port = place.rpartition(":")
+            if not name or not port.isdecimal() or not 0 < int(port) < 65_536:
+                raise ConfigError(
+                    f'web.live.resolve."{host}" is {place!r} and has to be host:port, as in "127.0.0.1:8000".'
+                )
+        allowed = tuple(host.lower() for host in allow_hosts)
+        return cls(allowed, {host.lower(): place for host, place in resolve.items()}, resolver)
 
     def stand_in(self, host: str) -> str | None:
         """host:port that answers for a host of a test web; None for hosts of the internet."""

@@ -13,6 +13,7 @@ No proxy is used and none is taken from the environment: behind one, nobody here
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,8 +30,12 @@ from datagen.errors import ConnectionLostError, FetchError, OverloadedError, Thr
 
 HEAD_BYTES = 1_000_000
 """Wire bytes beyond a body's limit: the head, TLS is not counted, and frames of HTTP/2."""
-_KEPT_CONNECTIONS = 4
+_KEPT_CONNECTIONS = 2
 _KEPT_SECONDS = 20.0
+_KEPT_LINES = 32
+"""With their connections; 256 threads would otherwise come near the usual limit of 1,024 open files."""
+_NO_SUCH_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+"""The name service says so. "Temporary failure" is what it says where it cannot be reached."""
 
 
 class SlowError(ConnectionLostError):
@@ -122,6 +127,10 @@ class CheckedBackend(httpcore.NetworkBackend):
             return [(host, port)]
         try:
             endpoint = self._rules.endpoint(host.strip("[]"), port)
+        except socket.gaierror as exc:
+            if exc.errno in _NO_SUCH_HOST:
+                raise FetchError(f"no host is called {host}", "dns") from exc
+            raise httpcore.ConnectError(f"{host} was not found: {exc}") from exc
         except (OSError, UnicodeError) as exc:
             raise httpcore.ConnectError(f"{host} was not found: {exc}") from exc
         return [(address, endpoint.port) for address in endpoint.addresses]
@@ -213,11 +222,11 @@ class Line:
         self._backend.allowance = _Allowance(time.monotonic() + seconds, max_bytes + HEAD_BYTES)
         timeout = httpx.Timeout(seconds)
         try:
+            # httpx stores the cookies of an answer and would send them with the next request.
+            self._client.cookies.clear()
             request = self._client.build_request(
                 method, url, headers=dict(headers), json=json, params=params, timeout=timeout
             )
-            # Without this httpx would store cookies of one page and send them with the next.
-            self._client.cookies.clear()
             answer = self._client.send(request, stream=True)
             try:
                 yield answer
@@ -256,7 +265,10 @@ class Lines:
         try:
             yield line
         finally:
-            self._free.append(line)
+            if len(self._free) < _KEPT_LINES:
+                self._free.append(line)
+            else:
+                line.close()
 
     def close(self) -> None:
         while self._free:

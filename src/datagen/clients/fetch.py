@@ -8,9 +8,10 @@ An address is followed hop by hop, and each hop is checked for itself (`addresse
 one body however it is reached. Refusals that will stay (forbidden, not found, too large, not a page) are kept too.
 
 What another try may mend (connection lost, 5xx, 429) is tried again a few times, then it is a `FetchError` like any other;
-it is kept where the caller keeps what a run saw (`failures`), not for other runs.
+it is kept where the caller keeps what a run saw (`failures`), not for other runs. Where one host after the other cannot
+be reached, it is not the hosts: `EndpointDownError` ends the run, which can be resumed.
 
-`reason` of a FetchError: url scheme userinfo host port address · robots robots_unreachable · not_found forbidden
+`reason` of a FetchError: url scheme userinfo host port address dns · robots robots_unreachable · not_found forbidden
 status throttled · redirects · type too_large bomb encoding empty · connection timeout server
 """
 
@@ -27,6 +28,7 @@ import httpx
 
 from datagen.clients.addresses import AddressRules, Resolver, Target, parse_target, system_resolver
 from datagen.clients.connecting import Lines, SlowError, fault_of_status
+from datagen.clients.outage import Outage
 from datagen.clients.pacing import Pace
 from datagen.clients.retrying import Patience, with_retries
 from datagen.clients.robots import MAX_BYTES as ROBOTS_BYTES
@@ -50,7 +52,7 @@ ROBOTS_HOPS = 5
 LONGEST_PAUSE = 60.0
 """A site that wants its visitors slower than this, or asks to come back later than this, is not waited for."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_TRANSIENT = frozenset({"robots_unreachable", "throttled", "connection", "timeout", "server"})
+_TRANSIENT = frozenset({"dns", "robots_unreachable", "throttled", "connection", "timeout", "server"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,11 @@ class Fetcher:
         self._cache = cache
         self._failures = failures
         self._offline = offline
-        self._rules = AddressRules(policy.allow_hosts, dict(policy.resolve), policy.resolver)
+        self._rules = AddressRules.of(policy.allow_hosts, policy.resolve, policy.resolver)
         self._lines = Lines(self._rules)
         self._pace = Pace(turns)
         self._robots = Robots(self._ask_robots, policy.user_agent)
+        self._outage = Outage()
 
     def fetch(self, url: str) -> Fetched:
         """The page at an address. Raises `FetchError`; offline, `ReplayMissError` for what was never asked for."""
@@ -150,6 +153,7 @@ class Fetcher:
                         f"{target.url} was not fetched before, and nothing is fetched offline; run without it once."
                     )
                 answer = self._asked(target, clock)
+                self._outage.note(target.host, answer.get("refusal"))
                 store, name = self._place(key, answer)
                 if store is not None:
                     store.put(name, answer, model=target.host, role="fetch")

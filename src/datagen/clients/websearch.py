@@ -257,11 +257,13 @@ class SearchClient:
                 found = self._called(query, top_k)
             except ThrottledError as fault:
                 self._door.throttled(fault.retry_after)
+                self._door.check()  # it may have asked for hours
                 self._rate.throttled(fault.retry_after)
                 raise
             except EndpointError as fault:
                 if fault.retryable:
                     self._door.failed()
+                    self._door.check()  # no waiting for the next try at a service that is down
                 raise
             self._door.succeeded()
             return found

@@ -21,7 +21,7 @@ class LiveConfig(Section):
     requests_per_minute: float = Field(default=60, gt=0)
     """Fixed rate of searches."""
     allow_hosts: tuple[str, ...] = ()
-    """Host names or host:port that may resolve to private addresses, such as a search service on this machine."""
+    """Host names or host:port whose pages may lie at private addresses. The search service needs no entry."""
     resolve: dict[str, str] = {}
     """Host, or suffix such as ".example", -> host:port that answers for it: for test webs. Plain HTTP is spoken there."""
     seconds_per_host: float = Field(default=1.0, ge=0)
