@@ -75,7 +75,11 @@ class PracticeLedger:
         self._file: int | None = None
         self._end = 0
         if path is not None:
-            self._open(path)
+            try:
+                self._open(path)
+            except StorageError:
+                self.close()
+                raise
 
     def _open(self, path: Path) -> None:
         try:
