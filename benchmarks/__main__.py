@@ -1,5 +1,8 @@
 """Every benchmark, one after the other, at sizes that end within minutes: `make bench`.
 
+    python -m benchmarks                    # all of them, small
+    python -m benchmarks chat --records 0   # one of them, with its own options
+
 Each file here is also a command of its own with larger sizes; `docs/log.md` holds dated results.
 """
 
@@ -11,6 +14,7 @@ from pathlib import Path
 
 QUICK = {
     "certificates.py": ["--sizes", "1000", "10000", "--trees", "500"],
+    "chat.py": ["--calls", "5120", "--memory", "20000", "--records", "200", "--only", "ours"],
     "generation.py": ["--pages", "1000", "4000", "--questions", "100"],
     "orchestration.py": [],
     "snapshot.py": [],
@@ -21,6 +25,9 @@ QUICK = {
 
 def main() -> int:
     folder = Path(__file__).parent
+    named, *options = sys.argv[1:] or [""]
+    if named:
+        return subprocess.run([sys.executable, folder / f"{named}.py", *options], check=False).returncode
     failed = []
     for name in sorted(p.name for p in folder.glob("[!_]*.py")):
         print(f"\n## {name}\n", flush=True)
