@@ -36,6 +36,8 @@ _SIGNATURES = (
     b"wOF2",
     b"wOFF",
 )
+_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
+"""Refusals are read by models, so a server does not get to write sentences into them."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _MAX_CONTROL_SHARE = 0.02
@@ -44,10 +46,11 @@ _MAX_CONTROL_SHARE = 0.02
 def media_type(declared: str | None, head: bytes) -> str:
     """The kind of a body that begins with `head`; raises `FetchError("type")` for what is no page."""
     name = (declared or "").partition(";")[0].strip().lower()
+    called = name if _TYPE.fullmatch(name) else "something that is no type"
     if head.lstrip().startswith(b"%PDF-") or (name == PDF and b"%PDF-" in head):
         return PDF
     if _is_binary(head):
-        raise FetchError(f"the bytes are no text; the server calls them {name[:60] or 'nothing'}", "type")
+        raise FetchError(f"its bytes are no text; the server calls them {called}", "type")
     text = head.removeprefix(codecs.BOM_UTF8)
     if name in {PLAIN, "text/markdown"}:
         return PLAIN
@@ -57,7 +60,7 @@ def media_type(declared: str | None, head: bytes) -> str:
         return name
     if not name:
         return PLAIN
-    raise FetchError(f"{name[:60]} is no page", "type")
+    raise FetchError(f"the server calls it {called}, which is no page", "type")
 
 
 def charset_of(declared: str | None) -> str | None:

@@ -106,6 +106,7 @@ def _frame(head: bytes) -> int:
     return zlib.MAX_WBITS if framed else -zlib.MAX_WBITS
 
 
+_KNOWN = frozenset({"br", "compress", "dcb", "dcz"})
 _READERS: dict[str, Callable[[Wire], Reader]] = {
     "": lambda wire: wire,
     "identity": lambda wire: wire,
@@ -122,7 +123,8 @@ def unpack(chunks: Iterator[bytes], coding: str, limit: int) -> Iterator[bytes]:
     """The body in pieces, at most `limit` bytes in all. Raises `FetchError` (encoding, too_large, bomb)."""
     coding = coding.strip().lower()
     if coding not in _READERS:
-        raise FetchError(f"the content encoding {coding[:40]!r} is not read", "encoding")
+        known = coding if coding in _KNOWN else "of another kind"
+        raise FetchError(f"its content encoding is {known}, which is not read", "encoding")
     wire = Wire(chunks, limit)
     reader = _READERS[coding](wire)
     count = 0

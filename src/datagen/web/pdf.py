@@ -9,6 +9,7 @@ Text is what the file's own text operators say, page by page; pictures of text s
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ def read_pdf(body: bytes) -> PdfText:
     """Raises `FetchError` with reason pdf for a file that is damaged, locked, too slow or without text."""
     command = [sys.executable, "-m", "datagen.web.pdf"]
     try:
-        done = subprocess.run(command, input=body, capture_output=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(
+            command, input=body, capture_output=True, timeout=_SECONDS, check=False, env=_environment()
+        )
     except subprocess.TimeoutExpired as exc:
         raise FetchError(f"the PDF was not read within {_SECONDS:g} seconds", "pdf") from exc
     if done.returncode:
@@ -45,6 +48,11 @@ def read_pdf(body: bytes) -> PdfText:
     if "fault" in said:
         raise FetchError(f"the PDF cannot be read: {said['fault']}", "pdf")
     return PdfText(**said)
+
+
+def _environment() -> dict[str, str]:
+    """What Python needs to start. Keys of services stay here."""
+    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "LC_ALL") if name in os.environ}
 
 
 def _read_here(body: bytes) -> dict[str, object]:
