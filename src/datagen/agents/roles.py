@@ -27,6 +27,26 @@ class Proposal:
     themes_used: tuple[str, ...]
     searches: int
     visits: int
+    answer: str = ""
+    """The answer as the proposer says it; where the query is proven, the proof says it again."""
+    names: tuple[str, ...] = ()
+    """What the described things are called, the answer among them."""
+    outline: Outline | None = None
+    """The same claims without the names of what is to be found, for whoever puts them into words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A question before it has words: letters for what has to be found, and what is said of it."""
+
+    kinds: tuple[tuple[str, str], ...]
+    """(letter, sort of thing)."""
+    claims: tuple[tuple[str, str, str], ...]
+    """(subject, relation, object); a letter, or a name, date or number that the question may state."""
+    answer: str
+    """Letter of the thing asked for."""
+    asked: str = ""
+    """A relation of it whose object is asked for; empty for its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +207,10 @@ class Rewriter(Protocol):
     name: str
 
     def reword(self, question: str, rng: random.Random) -> str: ...
+
+    def write(self, outline: Outline, rng: random.Random) -> str:
+        """A question for claims that no formula holds. The names of what is to be found are not shown to the writer."""
+        ...
 
 
 class Judge(Protocol):

@@ -100,9 +100,11 @@ def _spent(figures: Mapping[str, float | None], prefix: str) -> str:
 
 
 class ProgressBar:
-    """Accepted questions with rate and time left. Without a terminal: one line per wave."""
+    """Accepted questions with rate, time left, and money where models are paid. Without a terminal: one line per wave."""
 
-    def __init__(self) -> None:
+    def __init__(self, spent: Callable[[], float | None] = lambda: None) -> None:
+        """`spent` says how many dollars the run has cost so far, None where nobody is paid or a price is unknown."""
+        self._spent = spent
         self._started = time.monotonic()
         self._first: int | None = None
         self._accepted = 0
@@ -146,7 +148,11 @@ class ProgressBar:
         if made <= 0:
             return "no rate yet"
         rate = made / seconds
-        return f"{rate:.1f}/s, {_clock(max(0, target - self._accepted) / rate)} left"
+        pace = f"{rate:.1f}/s, {_clock(max(0, target - self._accepted) / rate)} left"
+        spent = self._spent()
+        if spent is None:
+            return pace
+        return f"{pace}, ${spent:.4f} of about ${spent / self._accepted * max(target, self._accepted):.4f} spent"
 
 
 @contextlib.contextmanager

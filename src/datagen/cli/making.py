@@ -29,6 +29,7 @@ Overlays = Annotated[list[str] | None, typer.Option("--set", help="Lay section.k
 RunDirectory = Annotated[Path | None, typer.Option("--run-dir", help="Overrides run.directory.")]
 ReleaseDirectory = Annotated[Path | None, typer.Option("--release-dir", help="Overrides release.directory.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Overrides run.workers.")]
+Budget = Annotated[float | None, typer.Option("--budget-usd", min=0, help="Overrides cast.budget_usd.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 
 
@@ -77,6 +78,7 @@ def run(
     run_dir: RunDirectory = None,
     release_dir: ReleaseDirectory = None,
     workers: Workers = None,
+    budget_usd: Budget = None,
     overlays: Overlays = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +87,7 @@ def run(
     from datagen.pipeline.corpus import build_corpus
     from datagen.pipeline.making import prepare, refuse_used_directories
 
-    resolved = load_config(config, [*(overlays or ()), *_flags(run_dir, release_dir, workers)])
+    resolved = load_config(config, [*(overlays or ()), *_flags(run_dir, release_dir, workers, budget_usd)])
     _refuse_flow_runners(resolved)
     refuse_used_directories(resolved)
     build_corpus(resolved, say)
@@ -94,11 +96,13 @@ def run(
 
 def resume(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    *,
     config: Annotated[
         str | None, typer.Option(help="Continue under this config; refused, naming the keys, if it would change rows.")
     ] = None,
     release_dir: ReleaseDirectory = None,
     workers: Workers = None,
+    budget_usd: Budget = None,
     as_json: AsJson = False,
 ) -> None:
     """Continue a run that was cut short, with its saved config."""
@@ -107,35 +111,45 @@ def resume(
     from datagen.runs.directory import open_run
 
     base = open_run(str(directory)).config if config is None else load_config(config)
-    resolved = overlay_config(base, _flags(directory, release_dir, workers))
+    resolved = overlay_config(base, _flags(directory, release_dir, workers, budget_usd))
     _refuse_flow_runners(resolved)
     _finish(reopen(str(directory), resolved), as_json=as_json)
 
 
 def _refuse_flow_runners(config: DatagenConfig) -> None:
-    if config.run.runner not in {"serial", "process"}:
+    if config.run.runner not in {"serial", "process", "thread"}:
         raise ConfigError(
             f'run.runner = "{config.run.runner}" is a task runner of the flows: use `python -m flows.local build_dataset '
             "CONFIG`, or `--set run.runner=process` here."
         )
 
 
-def _flags(run_dir: Path | None, release_dir: Path | None, workers: int | None) -> list[str]:
-    given = {"run.directory": run_dir, "release.directory": release_dir, "run.workers": workers}
+def _flags(
+    run_dir: Path | None, release_dir: Path | None, workers: int | None, budget_usd: float | None = None
+) -> list[str]:
+    given = {
+        "run.directory": run_dir,
+        "release.directory": release_dir,
+        "run.workers": workers,
+        "cast.budget_usd": budget_usd,
+    }
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
 def _finish(run: Run, *, as_json: bool) -> None:
     """Carry a run to its end, write the release, report; exit code 3 where the target was not reached."""
+    from datagen.pipeline.calling import spent_so_far
     from datagen.pipeline.finishing import release, report
     from datagen.pipeline.making import carry_on
-    from datagen.runs.workers import process_pool, serial
+    from datagen.runs.workers import Pool, process_pool, serial, thread_pool
 
     section = run.config.run
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(ProgressBar())
-        alone = section.runner == "serial" or section.workers == 1
-        carry_on(run, pool=serial if alone else stack.enter_context(process_pool(section.workers)), watch=progress)
+        progress = stack.enter_context(ProgressBar(lambda: spent_so_far(run)))
+        pool: Pool = serial
+        if section.runner != "serial" and section.workers > 1:
+            pool = stack.enter_context((thread_pool if section.runner == "thread" else process_pool)(section.workers))
+        carry_on(run, pool=pool, watch=progress)
     found = report(run.directory, str(release(run)))
     if as_json:
         print_json(found.to_dict())

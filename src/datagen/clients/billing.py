@@ -11,7 +11,7 @@ them: a sum that silently leaves something out would be a guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -65,6 +65,10 @@ class Bill:
     """"role=model" of every call, in order of first use."""
     prompts: dict[str, None] = field(default_factory=dict)
     """"name@hash" of every prompt, in order of first use."""
+
+    memory: dict[Hashable, Any] = field(default_factory=dict)
+    """What the record has asked for already: a role that comes back to a page in one record need not ask again, and
+    records stay independent of each other."""
 
     def charge(self, role: str, model: str, usage: Usage, cost_usd: float | None) -> None:
         """One reply, from the server or from the cache."""

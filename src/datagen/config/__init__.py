@@ -48,6 +48,7 @@ NOT_IDENTITY = {
     "cast.budget_usd": "when to stop, not what to make",
     "cast.prices": "what rows cost is measured, not chosen",
     "cast.cache": "location, not content",
+    "cast.retry_seconds": "timing only",
     "cast.concurrency": "timing only",
 }
 """Keys and whole sections that cannot change a row, each with its reason."""

@@ -85,6 +85,8 @@ class CastConfig(Section):
     """A dated price file; the shipped one where empty."""
     cache: str = "out/cache"
     """Folder of replies already paid for; runs share it."""
+    retry_seconds: float = Field(default=0.5, ge=0)
+    """Pause before a failed call is tried again; it doubles with every try. What a server asks for goes before."""
     concurrency: int = Field(default=64, ge=1)
     """Candidates in the making at once in one process."""
     rewriter_share: Share = 1.0

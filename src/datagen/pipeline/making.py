@@ -11,6 +11,7 @@ from datagen import storage
 from datagen.config import DatagenConfig
 from datagen.errors import ReleaseError, RunDirectoryError
 from datagen.knowledge.formula import query_from_dict
+from datagen.pipeline.casting import with_prompts
 from datagen.pipeline.corpus import derive
 from datagen.pipeline.workshop import run_shard
 from datagen.runs.directory import CONFIG_NAME, Run, attempt, open_run, refuse_used, start_run
@@ -20,6 +21,9 @@ from datagen.runs.tables import assemble
 from datagen.runs.workers import Pool, Work
 from datagen.verification.duplicates import DuplicateIndex, fingerprint_text, formula_digest
 from datagen.web.snapshot import Snapshot
+
+LIVE = "live"
+"""Stands for the digest of a snapshot in runs on the live web: the snapshot of what they saw is sealed at the end."""
 
 
 def refuse_used_directories(config: DatagenConfig) -> None:
@@ -33,15 +37,23 @@ def refuse_used_directories(config: DatagenConfig) -> None:
 
 
 def prepare(config: DatagenConfig) -> Run:
-    """Start a run on a finished snapshot."""
+    """Start a run on a finished snapshot, or on the live web."""
+    config = with_prompts(config)
+    if config.web.live is not None:
+        return start_run(config, LIVE)
     snapshot = Snapshot.open(Path(config.web.snapshot))
     derive(snapshot, config.knowledge)
     return start_run(config, snapshot.digest)
 
 
 def reopen(directory: str, config: DatagenConfig | None = None) -> Run:
-    """Open a run that was started before, with its saved config, or with one that makes the same rows."""
-    run = open_run(directory, None if config is None else lambda _: config)
+    """Open a run that was started before, with its saved config, or with one that makes the same rows.
+
+    Prompts are read anew: a run whose prompts were edited since is refused, naming them.
+    """
+    run = open_run(directory, lambda saved: with_prompts(config or saved))
+    if run.config.web.live is not None:
+        return run
     snapshot = Snapshot.open(Path(run.config.web.snapshot))
     if snapshot.digest != run.snapshot:
         raise RunDirectoryError(

@@ -18,6 +18,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from datagen.agents.llm.proposing import is_free
 from datagen.agents.roles import NoProposal, Proposal, SeedQuestion
 from datagen.errors import ConfigError
 from datagen.knowledge.formula import depth
@@ -27,6 +28,7 @@ from datagen.synthesis.proving import Stop, prove, prune
 from datagen.synthesis.settings import DuetqaSettings, Workbench
 from datagen.synthesis.telling import tell
 from datagen.synthesis.themes import Theme
+from datagen.synthesis.uncertified import draft_uncertified
 
 MIXTURE, SEEDED = "mixture", "seeded"
 MIN_DEPTH = 2
@@ -82,6 +84,8 @@ def _draft(bench: Workbench, proposal: Proposal, settings: DuetqaSettings, rng: 
             f"the newest hop is of {newest}, the cutoff is {settings.cutoff}",
             proposal.query,
         )
+    if is_free(proposal.query):
+        return draft_uncertified(bench, proposal, rng)
     proven = prove(bench, proposal.query)
     if not isinstance(proven, Stop):
         proven = prune(bench, proven)
@@ -103,4 +107,5 @@ def _draft(bench: Workbench, proposal: Proposal, settings: DuetqaSettings, rng: 
         hidden_names=finished.hidden_names,
         hops=proposal.hops,
         obfuscations=finished.edits,
+        wording=finished.wording,
     )

@@ -62,6 +62,7 @@ def make_infoseek(candidate: int, seed: int, bench: Workbench, settings: Infosee
         hidden_names=finished.hidden_names,
         mode=mode,
         obfuscations=finished.edits,
+        wording=finished.wording,
         proposer=getattr(bench.browser, "name", ""),
     )
 

@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Literal as OneOf
 
 from datagen.knowledge.certificate import certify
@@ -49,6 +50,8 @@ from datagen.synthesis.settings import Workbench
 MAX_EDITS = 4
 """Per question; more would make every clue vague and the text long."""
 
+OPTIONS_SHOWN = 4
+"""Sound edits of one clue among which an obfuscator chooses."""
 MAX_DEPTH, MAX_VERTICES = 5, 12
 """A description does not make a tree larger than research trees are."""
 FUTURE_DAYS = 4 * 366
@@ -90,6 +93,22 @@ def obfuscate(
 def _edit(
     bench: Workbench, proven: Proven, address: ClueAddress, hidden: frozenset[str], rng: random.Random
 ) -> tuple[Proven, Obfuscation] | None:
+    """The first edit that the proof survives; with an obfuscator in the cast, the one that it chooses of a few."""
+    sound = _sound(bench, proven, address, hidden, rng)
+    if bench.obfuscator is None:
+        return next(sound, None)
+    options = list(islice(sound, OPTIONS_SHOWN))
+    if not options:
+        return None
+    before = options[0][1].before
+    chosen = bench.obfuscator.choose("", before, tuple(edit.after for _, edit in options), rng)
+    return None if chosen is None else options[chosen]
+
+
+def _sound(
+    bench: Workbench, proven: Proven, address: ClueAddress, hidden: frozenset[str], rng: random.Random
+) -> Iterator[tuple[Proven, Obfuscation]]:
+    """Edits of one clue that leave the answer proven and every clue needed."""
     node = node_at(proven.query.root, address[:-1])
     old = node.clues[address[-1]]
     for vaguer in _vaguer(bench, proven, address, hidden, rng):
@@ -102,8 +121,7 @@ def _edit(
         candidate = Proven(edited, proof, proven.key)
         if proof.unique and proof.answer_set == (proven.key,) and not idle_clues(candidate):
             sizes = clue_sizes(bench.graph, node.type, (old, vaguer.clue))
-            return candidate, Obfuscation(vaguer.kind, vaguer.before, vaguer.after, *sizes)
-    return None
+            yield candidate, Obfuscation(vaguer.kind, vaguer.before, vaguer.after, *sizes)
 
 
 def _with(query: Query, address: ClueAddress, clue: Clue) -> Query:

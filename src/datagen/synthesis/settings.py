@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from datagen.agents.roles import Browser, Planner, Proposer, SeedQuestion
+from datagen.agents.roles import Browser, Judge, Obfuscator, Planner, Proposer, Rewriter, SeedQuestion
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Query
 from datagen.knowledge.graph import FactGraph
@@ -89,3 +89,11 @@ class Workbench:
     """duetqa: M1 and M2; which one proposes is drawn per candidate, and both verify."""
     taxonomy: Taxonomy | None = None
     seed_questions: tuple[SeedQuestion, ...] = ()
+    obfuscator: Obfuscator | None = None
+    """Chooses which clues become vaguer; without one, chance does."""
+    rewriter: Rewriter | None = None
+    """Says certified questions in its own words, and writes those that no grammar can."""
+    rewriter_share: float = 1.0
+    """Share of certified questions that are said in other words where there is a rewriter."""
+    judge: Judge | None = None
+    """Decides whether other words still ask the same, where they cannot be read back."""

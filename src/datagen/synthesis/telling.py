@@ -21,6 +21,7 @@ from datagen.records.question import Answer, Certificate, Obfuscation
 from datagen.synthesis.answers import answer_of, as_asked
 from datagen.synthesis.obfuscation import obfuscate
 from datagen.synthesis.proving import Proven, Stop
+from datagen.synthesis.rewording import GRAMMAR, reworded
 from datagen.synthesis.settings import Workbench
 
 MAX_WITNESSES = 4
@@ -38,6 +39,7 @@ class Told:
     answer: Answer
     hidden_names: tuple[str, ...]
     edits: tuple[Obfuscation, ...]
+    wording: str = GRAMMAR
 
 
 def tell(bench: Workbench, proven: Proven, chance: float, rng: random.Random) -> Told | Stop:
@@ -55,14 +57,17 @@ def tell(bench: Workbench, proven: Proven, chance: float, rng: random.Random) ->
     question = put_into_words(bench, vague.query, rng) if edits else raw
     if isinstance(question, Stop):
         return question
+    names = _names(bench.graph, vertices_behind(bench.graph, vague.query.root, proven.key))
+    words, wording = reworded(bench, question, vague.query, names, rng)
     return Told(
         query=vague.query,
         proof=vague.proof,
-        question=question,
+        question=words,
         question_raw=raw,
-        answer=as_asked(answer, question),
-        hidden_names=_names(bench.graph, vertices_behind(bench.graph, vague.query.root, proven.key)),
+        answer=as_asked(answer, words),
+        hidden_names=names,
         edits=edits,
+        wording=wording,
     )
 
 

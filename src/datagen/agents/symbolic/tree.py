@@ -48,11 +48,20 @@ class SymbolicBrowser:
 
     name = "symbolic"
 
-    def __init__(self, graph: FactGraph, settings: BrowserSettings | None = None) -> None:
+    def __init__(
+        self,
+        graph: FactGraph,
+        settings: BrowserSettings | None = None,
+        *,
+        book: ClaimBook | None = None,
+        links_shown: int = 1,
+    ) -> None:
+        """`book` holds what may be claimed; `links_shown` fitting links are found before one of them is picked."""
+        self._links_shown = links_shown
         self._graph = graph
         self._catalogue = graph.catalogue
         self._settings = settings or BrowserSettings()
-        self._book = ClaimBook(graph)
+        self._book = book or ClaimBook(graph)
         self._contexts = Contexts(graph, self._book)
         self._anchors = _anchors(graph)
         self._weights = [len(ids) ** 0.5 for ids in self._anchors.values()]
@@ -139,6 +148,7 @@ class SymbolicBrowser:
     ) -> Claim | None:
         """A link to an entity that can be described: in its parent's context or, over a closing edge, in its own."""
         ends = [c for c in claims if c.other is not None and c.other not in hidden]
+        found: list[Claim] = []
         for claim in rng.sample(ends, min(LINKS_TRIED, len(ends))):
             other = claim.other
             assert other is not None
@@ -147,8 +157,14 @@ class SymbolicBrowser:
             closing = first and claim.closed is not None and (is_list(claim) or self._points(claim))
             fits = known and (not closing or self._has_list(claim))
             if fits and (not deeper or any(c.other is not None and c.other not in hidden for c in own)):
-                return claim
-        return None
+                found.append(claim)
+            if len(found) == self._links_shown:
+                break
+        return self._pick(found, rng) if found else None
+
+    def _pick(self, links: Sequence[Claim], rng: random.Random) -> Claim:  # noqa: ARG002  # others choose, and may draw
+        """One of the links that fit, in the order in which they were drawn."""
+        return links[0]
 
     def _separates(self, entity: int, link: Claim) -> bool:
         """Whether the link leads elsewhere for most members of some list that could become the vertex's pool."""

@@ -11,15 +11,25 @@ from collections.abc import Mapping
 
 from datagen.knowledge.catalogue import Catalogue
 from datagen.practice.minds.background import Background, Handler
+from datagen.practice.minds.claiming import claim
 from datagen.practice.minds.guessing import guess
 from datagen.practice.minds.judging import judge_answers, judge_questions
+from datagen.practice.minds.planning import choose, plan
+from datagen.practice.minds.proposing import propose
 from datagen.practice.minds.reading_pages import read_pages
 from datagen.practice.minds.solving import seek_rival, solve
+from datagen.practice.minds.wording import reword, write
 from datagen.practice.wire import WireReply, WireRequest
 
 HANDLERS: Mapping[str | frozenset[str], Handler] = {
     frozenset({"search", "visit", "answer"}): solve,
     frozenset({"search", "visit", "report_rival"}): seek_rival,
+    frozenset({"search", "visit", "propose"}): propose,
+    "claims": claim,
+    "action": plan,
+    "choice": choose,
+    "wording": reword,
+    "question": write,
     "guess": guess,
     "same_answer": judge_answers,
     "same_question": judge_questions,

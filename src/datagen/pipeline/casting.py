@@ -1,0 +1,187 @@
+"""Who plays the roles: programs, or the models that the config names, mixed as it likes.
+
+Programs see the two tools and the text of pages. Models see what their prompts show them. Which of the two plays a role
+is the config's choice per role, so a program may plan for a model that writes, or the other way round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datagen.agents.llm.browser import LlmBrowser
+from datagen.agents.llm.guesser import LlmGuesser
+from datagen.agents.llm.judge import LlmJudge
+from datagen.agents.llm.obfuscator import LlmObfuscator
+from datagen.agents.llm.open_book import LlmOpenBookReader
+from datagen.agents.llm.planner import LlmPlanner
+from datagen.agents.llm.prompts import PromptBook
+from datagen.agents.llm.proposer import LlmProposer
+from datagen.agents.llm.rivals import LlmRivalSeeker
+from datagen.agents.llm.solver import LlmSolver
+from datagen.agents.llm.voice import Voice
+from datagen.agents.llm.writer import LlmRewriter
+from datagen.agents.roles import (
+    Browser,
+    Guesser,
+    Judge,
+    Obfuscator,
+    OpenBookReader,
+    Planner,
+    Proposer,
+    Rewriter,
+    RivalSeeker,
+    Solver,
+)
+from datagen.agents.symbolic.bottomup import BottomUpSolver
+from datagen.agents.symbolic.gathering import BROAD, DEEP
+from datagen.agents.symbolic.guesser import PriorGuesser
+from datagen.agents.symbolic.page_memory import Budget, Competence
+from datagen.agents.symbolic.planner import SymbolicPlanner
+from datagen.agents.symbolic.proposer import DEFAULT_CUTOFF, SymbolicProposer
+from datagen.agents.symbolic.topdown import TopDownSolver
+from datagen.agents.symbolic.tree import SymbolicBrowser
+from datagen.clients.chat import ChatClient
+from datagen.config import DatagenConfig
+from datagen.errors import ConfigError
+from datagen.knowledge.graph import FactGraph
+from datagen.language.parse import Parser
+from datagen.pipeline.calling import model_spec, plays_models
+from datagen.pipeline.corpus import open_guesser
+from datagen.web.snapshot import Snapshot
+from datagen.web.tools import Web
+
+READINGS_KEPT = 32_768
+"""Pages kept read in one process. Solvers come back to the same pages for question after question; on 100,000 pages
+this many take about 300 MB, and 4,096 made reading a quarter of all work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Everybody whom recipes and gates may call."""
+
+    planner: Planner
+    browser: Browser
+    proposers: tuple[Proposer, ...]
+    solvers: tuple[Solver, ...]
+    guessers: tuple[Guesser, ...]
+    obfuscator: Obfuscator | None = None
+    rewriter: Rewriter | None = None
+    judge: Judge | None = None
+    rival_seekers: tuple[RivalSeeker, ...] = ()
+    open_book: OpenBookReader | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What a cast works with in one process. `snapshot` is None on the live web, `client` where no model plays."""
+
+    config: DatagenConfig
+    web: Web
+    graph: FactGraph
+    parser: Parser
+    snapshot: Snapshot | None
+    client: ChatClient | None
+
+
+def prompt_book(config: DatagenConfig) -> PromptBook:
+    """The prompts that a run uses."""
+    return PromptBook(Path(config.cast.prompts) if config.cast.prompts else None)
+
+
+def with_prompts(config: DatagenConfig) -> DatagenConfig:
+    """The config with the digests of the prompts as they are now: they are part of what makes the rows."""
+    if not plays_models(config.cast):
+        return config
+    cast = config.cast.model_copy(update={"prompt_digests": prompt_book(config).digests()})
+    return config.model_copy(update={"cast": cast})
+
+
+def assemble_cast(premises: Premises) -> Cast:
+    """Everybody, each played by whom the config names."""
+    return _Casting(premises).cast()
+
+
+class _Casting:
+    """One cast in the making; what several players share is made once."""
+
+    def __init__(self, premises: Premises) -> None:
+        self._premises = premises
+        self._config = premises.config
+        self._graph = premises.graph
+        self._prompts = prompt_book(self._config)
+        cast = self._config.cast
+        self._budget = Budget(cast.solver_searches, cast.solver_visits)
+        self._competence = Competence.of(self._graph.catalogue, premises.parser, READINGS_KEPT)
+
+    def cast(self) -> Cast:
+        writer, judge, obfuscator = (self._voice_or_none(role) for role in ("writer", "judge", "obfuscator"))
+        seekers = self._voices("solver")
+        return Cast(
+            planner=self._planner(),
+            browser=self._browser(),
+            proposers=self._proposers(),
+            solvers=self._solvers(),
+            guessers=self._guessers(),
+            obfuscator=LlmObfuscator(obfuscator) if obfuscator else None,
+            rewriter=LlmRewriter(writer) if writer else None,
+            judge=LlmJudge(judge) if judge else None,
+            rival_seekers=tuple(LlmRivalSeeker(self._as(voice, "rival"), self._budget) for voice in seekers),
+            open_book=LlmOpenBookReader(self._as(seekers[0], "open_book")) if seekers else None,
+        )
+
+    def _voices(self, role: str) -> tuple[Voice, ...]:
+        """The models that play a role, each as somebody to ask."""
+        names = self._config.cast.players(role)  # type: ignore[arg-type]
+        return tuple(self._voice(role, name) for name in names)
+
+    def _voice_or_none(self, role: str) -> Voice | None:
+        return next(iter(self._voices(role)), None)
+
+    def _voice(self, role: str, name: str) -> Voice:
+        if self._premises.client is None:
+            raise ConfigError(f"cast.roles.{role} names the model {name}, and no endpoint was opened for it.")
+        return Voice(self._premises.client, model_spec(name, self._config.cast.models[name]), role, self._prompts)
+
+    def _as(self, voice: Voice, role: str) -> Voice:
+        return Voice(voice.client, voice.model, role, voice.prompts)
+
+    def _planner(self) -> Planner:
+        voice = self._voice_or_none("planner")
+        return LlmPlanner(voice) if voice else SymbolicPlanner(self._graph.catalogue)
+
+    def _browser(self) -> Browser:
+        voice = self._voice_or_none("browser")
+        return LlmBrowser(voice, self._graph, self._premises.web) if voice else SymbolicBrowser(self._graph)
+
+    def _proposers(self) -> tuple[Proposer, ...]:
+        voices = self._voices("proposer")
+        cutoff = self._config.recipes.duetqa.cutoff or DEFAULT_CUTOFF
+        rule = self._config.gates.sources.get("duetqa")
+        hosts = 1 if rule is None or rule.relaxed else rule.min_hosts
+        if voices:
+            return tuple(
+                LlmProposer(voice, voice.model.name, self._graph, cutoff=cutoff, min_hosts=hosts) for voice in voices
+            )
+        complete = self._config.knowledge.closed_types
+        return tuple(
+            SymbolicProposer(name, self._competence, kind, cutoff=cutoff, min_hosts=hosts, complete_types=complete)
+            for name, kind in (("m1-broad", BROAD), ("m2-deep", DEEP))
+        )
+
+    def _solvers(self) -> tuple[Solver, ...]:
+        voices = self._voices("solver")
+        if voices:
+            return tuple(LlmSolver(voice, voice.model.name, self._budget) for voice in voices)
+        return TopDownSolver(self._competence, self._budget), BottomUpSolver(self._competence, self._budget)
+
+    def _guessers(self) -> tuple[Guesser, ...]:
+        """Models and the prior of the corpus, as many as the config names: each must fail."""
+        named = self._config.cast.roles.get("guesser", ("symbolic",))
+        voices = self._voices("guesser")
+        guessers: list[Guesser] = [LlmGuesser(voices)] if voices else []
+        if len(voices) < len(named):
+            if self._premises.snapshot is None:
+                raise ConfigError("the live web has no prior to guess from: cast.roles.guesser must name models only.")
+            guessers.append(PriorGuesser(open_guesser(self._premises.snapshot), self._premises.parser))
+        return tuple(guessers)
