@@ -299,3 +299,25 @@ def test_an_outage_is_many_hosts_in_a_row_and_nothing_between():
 
     with pytest.raises(EndpointDownError, match="look after the network"):
         outage.note("last.example", "connection")
+
+
+URL_PARTS = st.sampled_from(
+    ["http://", "https://", "//", "a.example", "127.1", "[::1]", "①", "ß", "%2e", "@", ":80", ":", "/", "?", "#", "\\", " ", ".", "é.example", "xn--a"]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(URL_PARTS, st.text(max_size=6)), max_size=10).map("".join))
+def test_any_text_is_an_address_in_one_form_or_refused(text):
+    try:
+        target = parse_target(text)
+    except FetchError:
+        return
+    assert parse_target(target.url) == target
+    assert target.host == target.host.lower()
+    assert target.host.isascii()
+    assert "@" not in target.netloc
+
+
+@given(st.ip_addresses(v=6))
+def test_no_ipv6_address_is_accepted_that_the_standard_library_calls_private(address):
+    assert address.is_global or not is_public(str(address))
