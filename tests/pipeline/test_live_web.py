@@ -18,11 +18,13 @@ from datagen.clients.fetch import FetchPolicy
 from datagen.clients.retrying import Patience
 from datagen.clients.websearch import SearchSettings
 from datagen.errors import PageNotFoundError, ReplayMissError, SnapshotError
+from datagen.web.knowledge_pass import build_knowledge
 from datagen.web.live import open_live
 from datagen.web.recording import Recording
 from datagen.web.snapshot import BuildOptions, Snapshot, build_snapshot
 from datagen.web.snapshot_web import SnapshotWeb
 from datagen.web.sources import open_source
+from datagen.web.synthetic.ontology import load_ontology
 from datagen.web.synthetic.pages import SyntheticWeb
 from datagen.web.synthetic.search_service import running_search
 from datagen.web.synthetic.server import running
@@ -117,6 +119,27 @@ def test_a_session_is_the_same_offline_and_as_a_sealed_snapshot(internet, snapsh
     assert manifest.skipped["http_status"] >= 1
     assert sealed.search(QUERIES[0], 3)
     assert recording.seal() == manifest
+
+
+def test_facts_are_read_from_a_sealed_recording_as_from_any_snapshot(tmp_path):
+    world = SyntheticWeb(9, 300)
+    build_snapshot([open_source("synthetic:seed=9,pages=300")], tmp_path / "built", BuildOptions(workers=1))
+    recording = Recording(tmp_path / "run")
+    with running(world) as address:
+        rules = policy(resolve={".example": address.removeprefix("http://")})
+        live = open_live(settings(address), rules, recording)  # nothing is searched for
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(live.visit, world.page_urls()))
+    recording.seal()
+
+    folders = (tmp_path / "built", tmp_path / "run" / "snapshot")
+    for folder in folders:
+        build_knowledge(folder, load_ontology(), workers=1)
+
+    built, sealed = (Snapshot.open(folder) for folder in folders)
+    assert {page.url: page for page in sealed.pages()} == {page.url: page for page in built.pages()}
+    assert set(sealed.facts()) == set(built.facts())
+    assert len(set(sealed.facts())) > 1_000
 
 
 def test_a_run_is_whole_without_the_shared_cache(internet, tmp_path):

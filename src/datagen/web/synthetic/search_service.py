@@ -11,6 +11,7 @@ web needs no internet. As with SearXNG, a format that is not switched on is answ
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,11 @@ class SearchServer(ThreadingHTTPServer):
     def __init__(self, web: Web, host: str, port: int) -> None:
         self.web = web
         super().__init__((host, port), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no error of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     @property
     def address(self) -> str:
