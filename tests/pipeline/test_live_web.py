@@ -17,7 +17,7 @@ from datagen.clients.cache import ReplyCache
 from datagen.clients.fetch import FetchPolicy
 from datagen.clients.retrying import Patience
 from datagen.clients.websearch import SearchSettings
-from datagen.errors import PageNotFoundError, ReplayMissError, SnapshotError
+from datagen.errors import PageNotFoundError, ReplayMissError, RetriesExhaustedError, SnapshotError
 from datagen.web.knowledge_pass import build_knowledge
 from datagen.web.live import open_live
 from datagen.web.recording import Recording
@@ -258,6 +258,22 @@ def test_a_visit_that_fails_says_why_and_offline_the_same(site, tmp_path):
         with pytest.raises(PageNotFoundError) as again:
             offline.visit(url)
         assert str(again.value) == str(caught.value)
+
+
+def test_a_search_that_failed_fails_offline_in_the_same_words(site, tmp_path):
+    web, _, recording = site
+    web.routes["/search"] = answer(b"", status=500)
+    impatient = replace(settings(web.url), attempts=2, patience=Patience(0.01, 0.02, 0.0))
+    live = open_live(impatient, policy(), recording)
+    with pytest.raises(RetriesExhaustedError) as caught:
+        live.search("words")
+
+    for offline in (False, True):
+        again = open_live(impatient, policy(), Recording(tmp_path / "run"), offline=offline)
+        with pytest.raises(RetriesExhaustedError) as repeated:
+            again.search("words")
+        assert str(repeated.value) == str(caught.value)
+    assert len(web.asked) == 2
 
 
 def test_addresses_that_forward_lead_to_one_page(site, tmp_path):

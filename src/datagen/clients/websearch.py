@@ -33,6 +33,7 @@ from datagen.errors import (
     InvalidRequestError,
     OverloadedError,
     ReplayMissError,
+    RetriesExhaustedError,
     ThrottledError,
 )
 from datagen.records.ids import content_id
@@ -174,8 +175,13 @@ ADAPTERS: dict[str, _Adapter] = {
 }
 
 
-def open_search(settings: SearchSettings, cache: Replies, *, offline: bool = False) -> SearchClient:
-    """Check the settings and connect nothing yet. Raises `ConfigError`."""
+def open_search(
+    settings: SearchSettings, cache: Replies, *, offline: bool = False, failures: Replies | None = None
+) -> SearchClient:
+    """Check the settings and connect nothing yet. Raises `ConfigError`.
+
+    `failures` keeps for a run that a search failed as often as it may, so that its replay fails in the same place.
+    """
     adapter = ADAPTERS[settings.service]
     base_url = (settings.base_url or adapter.base_url).rstrip("/")
     parts = urlsplit(base_url)
@@ -190,19 +196,27 @@ def open_search(settings: SearchSettings, cache: Replies, *, offline: bool = Fal
         raise ConfigError(
             f"{settings.service} needs a key: put it into a variable and name that in web.live.api_key_env."
         )
-    return SearchClient(settings, adapter, base_url, cache, offline=offline)
+    return SearchClient(settings, adapter, base_url, cache, offline=offline, failures=failures)
 
 
 class SearchClient:
     """Implements `WebSearch` for any number of threads."""
 
     def __init__(
-        self, settings: SearchSettings, adapter: _Adapter, base_url: str, cache: Replies, *, offline: bool
+        self,
+        settings: SearchSettings,
+        adapter: _Adapter,
+        base_url: str,
+        cache: Replies,
+        *,
+        offline: bool,
+        failures: Replies | None,
     ) -> None:
         self._settings = settings
         self._adapter = adapter
         self._base_url = base_url
         self._cache = cache
+        self._failures = failures
         self._offline = offline
         self._lines = Lines(None)
         self._rate = RateLimiter(settings.requests_per_minute)
@@ -215,18 +229,36 @@ class SearchClient:
             return []
         key = self.key(query, top_k)
         with self._cache.single_flight(key):
-            answer = self._cache.get(key)
+            answer = self._kept(key)
             if answer is None:
                 if self._offline:
                     raise ReplayMissError(
                         f"the search {query!r} was not made before, and nothing is searched offline; run without it once."
                     )
-                found = self._asked(query, top_k)[:top_k]
-                answer = {"kind": "search", "query": query, "results": [asdict(result) for result in found]}
-                self._cache.put(key, answer, model=self._settings.service, role="search")
-                # Another process may have been first; both go on with what is kept.
-                answer = self._cache.get(key) or answer
+                answer = self._answered(key, query, top_k)
+        if "failed" in answer:
+            raise RetriesExhaustedError(answer["failed"])
         return [SearchResult(**result) for result in answer["results"]]
+
+    def _kept(self, key: str) -> dict[str, Any] | None:
+        answer = self._cache.get(key)
+        if answer is None and self._failures is not None:
+            answer = self._failures.get(f"{key}-failed")
+        return answer
+
+    def _answered(self, key: str, query: str, top_k: int) -> dict[str, Any]:
+        """Ask, and keep what comes; of what another process kept before, the first one counts."""
+        store, name = self._cache, key
+        answer: dict[str, Any] = {"kind": "search", "query": query}
+        try:
+            answer["results"] = [asdict(result) for result in self._asked(query, top_k)[:top_k]]
+        except RetriesExhaustedError as exc:
+            if self._failures is None:
+                raise
+            answer["failed"] = str(exc)
+            store, name = self._failures, f"{key}-failed"
+        store.put(name, answer, model=self._settings.service, role="search")
+        return store.get(name) or answer
 
     def key(self, query: str, top_k: int) -> str:
         """Identity of a search; the service's key is no part of it."""

@@ -119,7 +119,8 @@ def open_live(
         policy,
         fetches,
         offline=offline,
-        failures=recording.failures,
+        failures=recording.failures("fetch"),
         turns=shared / "turns" if shared else None,
     )
-    return LiveWeb(open_search(settings, searches, offline=offline), fetcher, recording, mode=mode)
+    search = open_search(settings, searches, offline=offline, failures=recording.failures("search"))
+    return LiveWeb(search, fetcher, recording, mode=mode)

@@ -72,10 +72,9 @@ class Recording:
         """Where a client keeps its answers; without `shared`, the run alone remembers."""
         return RunReplies(self._stores[store], shared)
 
-    @property
-    def failures(self) -> Replies:
+    def failures(self, store: Store) -> Replies:
         """What failed for now, for this run: a page that did not answer stays so for all who ask in it."""
-        return cast("Replies", self._stores["fetch"])
+        return cast("Replies", self._stores[store])
 
     def pdf_text(self, sha256: str, body: bytes) -> PdfText:
         """Text of a PDF, read once: a time limit must not decide twice."""
