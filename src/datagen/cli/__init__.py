@@ -8,7 +8,7 @@
     datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
     datagen practice-llm                     serve chat completions from programs, with faults on demand
 
-Exit codes: 0 done, 1 failed, 2 usage or config, 3 target not reached. Commands import what they need when they run, so
+Exit codes: 0 done, 1 failed, 2 usage or config, 3 target not reached, 4 budget reached. Commands import what they need when they run, so
 that `datagen --help` answers at once.
 """
 
@@ -33,6 +33,7 @@ app.add_typer(caching.cache_app, name="cache")
 app.add_typer(corpus.snapshot_app, name="snapshot")
 app.add_typer(world.world_app, name="world")
 app.add_typer(reading.schemas_app, name="schemas")
+app.add_typer(reading.prompts_app, name="prompts")
 app.command()(corpus.search)
 app.command()(corpus.visit)
 app.command()(making.check)
@@ -41,6 +42,7 @@ app.command()(making.run)
 app.command()(making.resume)
 app.command()(reading.report)
 app.command()(reading.verify)
+app.command()(reading.replay)
 app.command()(practice.practice_llm)
 
 

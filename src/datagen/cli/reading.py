@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from datagen.cli.console import counting, print_json, print_report, say
+from datagen.cli.console import as_plain, counting, out, print_json, print_report, print_table, say
 
+prompts_app = typer.Typer(help="What models are asked.", no_args_is_help=True)
+PromptFolder = Annotated[Path | None, typer.Option("--folder", help="Another folder of prompts (cast.prompts).")]
 schemas_app = typer.Typer(help="The published schema of every table.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 
@@ -43,6 +45,45 @@ def verify(
         say(
             f"{found.questions:,} questions hold: every certificate recomputed, {found.evidence:,} quotes found in place."
         )
+
+
+def replay(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a run's candidates again from what it has seen, with every socket closed, and compare the rows."""
+    from datagen.pipeline.replaying import replay as replay_run
+
+    with counting("candidates made again") as watch:
+        found = replay_run(str(directory), watch)
+    if as_json:
+        print_json(as_plain(found))
+    found.raise_if_different()
+    if not as_json:
+        say(f"{found.candidates:,} candidates came out the same, {found.accepted:,} of them accepted.")
+
+
+@prompts_app.command("list")
+def list_prompts(folder: PromptFolder = None) -> None:
+    """Every prompt with its hash, as rows name it."""
+    from datagen.agents.llm.prompts import PromptBook
+
+    print_table(("prompt", "hash"), list(PromptBook(folder).digests().items()))
+
+
+@prompts_app.command("show")
+def show_prompt(
+    name: Annotated[str, typer.Argument(help="A prompt, or a role: solver, browser, writer, ...")],
+    folder: PromptFolder = None,
+) -> None:
+    """The text of a prompt, or of all prompts that a role is asked with."""
+    from datagen.agents.llm.prompts import PROMPTS_OF, PromptBook
+
+    book = PromptBook(folder)
+    for each in PROMPTS_OF.get(name, (name,)):
+        prompt = book[each]
+        out.print(f"# {each}@{prompt.digest}", style="bold", markup=False)
+        out.print(prompt.source, markup=False)
 
 
 @schemas_app.command("export")

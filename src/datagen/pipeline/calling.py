@@ -45,7 +45,7 @@ def open_service(config: DatagenConfig, directory: str, *, offline: bool = False
         require_prices(prices, sorted({cast.models[name].model for name in models_of(cast)}))
     share = config.run.workers if config.run.runner in PROCESSES else 1
     return ChatService(
-        {name: _endpoint(name, cast, share) for name in sorted(used)},
+        {name: _endpoint(name, cast, share, offline=offline) for name in sorted(used)},
         cache=ReplyCache(Path(cast.cache), "chat"),
         ledger=open_ledger(directory),
         prices=prices,
@@ -75,13 +75,13 @@ def spent_so_far(run: Run) -> float | None:
     return None if totals.unpriced_calls or not totals.calls + totals.judge_calls else totals.known_cost_usd
 
 
-def _endpoint(name: str, cast: CastConfig, share: int) -> Endpoint:
-    """`share` processes call the endpoint, each with its part of the slots."""
+def _endpoint(name: str, cast: CastConfig, share: int, *, offline: bool) -> Endpoint:
+    """`share` processes call the endpoint, each with its part of the slots. Offline, no key is needed."""
     section = cast.endpoints[name]
     slots = max(1, section.max_in_flight // share)
     return Endpoint(
         name,
-        open_engine(name, section, cast),
+        open_engine(name, section, cast, offline=offline),
         max_in_flight=slots,
         start_in_flight=min(slots, section.start_in_flight),
         attempts=section.attempts,
@@ -90,7 +90,7 @@ def _endpoint(name: str, cast: CastConfig, share: int) -> Endpoint:
     )
 
 
-def open_engine(name: str, section: EndpointConfig, cast: CastConfig) -> ChatEngine:
+def open_engine(name: str, section: EndpointConfig, cast: CastConfig, *, offline: bool = False) -> ChatEngine:
     """What makes the calls of one endpoint."""
     if section.engine == "vllm":
         served = sorted({model.model for model in cast.models.values() if model.endpoint == name})
@@ -103,7 +103,7 @@ def open_engine(name: str, section: EndpointConfig, cast: CastConfig) -> ChatEng
     return OpenAIEngine(
         urls,
         identity=section.identity,
-        api_key=_key(name, section.api_key_env),
+        api_key=None if offline else _key(name, section.api_key_env),
         timeout_seconds=section.timeout_seconds,
         stream=section.stream,
     )

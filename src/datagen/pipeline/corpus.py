@@ -34,6 +34,8 @@ def silent(_text: str) -> None: ...
 
 def build_corpus(config: DatagenConfig, say: Say = silent) -> Counts:
     """Make the snapshot that a config names, unless it is there with facts of the catalogue the config names."""
+    if config.web.live is not None:
+        return {"live web": config.web.live.service}
     folder = Path(config.web.snapshot)
     if has_facts(folder, config.knowledge):
         return describe_corpus(folder)

@@ -14,6 +14,7 @@ from datagen.dataset.release import RELEASE_KIND, RELEASE_VERSION, write_release
 from datagen.dataset.spending import closed_book, spending
 from datagen.dataset.statistics import FunnelRow, funnel
 from datagen.errors import TargetNotReachedError
+from datagen.pipeline.living import seal_live_web
 from datagen.runs.directory import Run
 from datagen.runs.shards import Row
 from datagen.runs.tables import read_run_manifest
@@ -22,7 +23,7 @@ from datagen.verification.funnel import standard_gates
 from datagen.web.snapshot import Snapshot
 
 SAMPLES = 3
-GATE_ORDER = (*STAGES, *(gate.name for gate in standard_gates()), "duplicates", "target")
+GATE_ORDER = ("endpoint", "reply", *STAGES, *(gate.name for gate in standard_gates()), "duplicates", "target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +105,17 @@ def release(run: Run) -> Path:
     """Write the release of a finished run; one that is there already, of the same rows, is kept."""
     folder = Path(run.config.release.directory)
     read_run_manifest(run.directory)
+    snapshot = seal_live_web(run) if run.config.web.live else Snapshot.open(Path(run.config.web.snapshot))
     if (folder / storage.MANIFEST_NAME).exists():
         fields = storage.read_manifest(folder, kind=RELEASE_KIND, version=RELEASE_VERSION).fields
-        if (fields["config"], fields["snapshot"]) == (run.config.digest, run.snapshot):
+        if (fields["config"], fields["snapshot"]) == (run.config.digest, snapshot.digest):
             return folder
     tables = [storage.read_parquet(storage.join(run.directory, f"{name}.parquet")) for name in ("questions", "rejects")]
-    return write_release(tables[0], tables[1], folder, _meta(run), gate_order=GATE_ORDER).folder
+    return write_release(tables[0], tables[1], folder, _meta(run, snapshot), gate_order=GATE_ORDER).folder
 
 
-def _meta(run: Run) -> ReleaseMeta:
+def _meta(run: Run, snapshot: Snapshot) -> ReleaseMeta:
     config, described = run.config, run.config.release
-    snapshot = Snapshot.open(Path(config.web.snapshot))
     manifest = snapshot.manifest
     names = ", ".join(Path(path).name for path in config.gates.benchmarks)
     return ReleaseMeta(
@@ -122,7 +123,7 @@ def _meta(run: Run) -> ReleaseMeta:
         source=described.source,
         licence=described.licence,
         licence_note=described.licence_note,
-        snapshot=run.snapshot,
+        snapshot=snapshot.digest,
         config_digest=config.digest,
         seed=config.run.seed,
         code=f"datagen {version('datagen')}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datagen.knowledge.graph import FactGraph
 from datagen.pipeline.corpus import catalogue_for_live, graph_folder
+from datagen.pipeline.living import open_live_web
 from datagen.runs.directory import Run
 from datagen.web.snapshot import Snapshot
 from datagen.web.snapshot_web import SnapshotWeb
@@ -26,8 +27,6 @@ def open_place(run: Run, *, offline: bool = False) -> Place:
     """`offline` matters on the live web only: it is read from what the run has seen."""
     config = run.config
     if config.web.live is not None:
-        from datagen.pipeline.living import open_live_web
-
         # Nothing was read beforehand, so there are no facts to join claims with, and no proof is claimed.
         graph = FactGraph.build(catalogue_for_live(config.knowledge), (), (), ())
         return Place(open_live_web(run, offline=offline), graph, None)

@@ -26,6 +26,17 @@ from datagen.records.ids import sha256_hex
 from datagen.records.shipped import shipped_file
 
 SEPARATOR = "\n=====\n"
+PROMPTS_OF = {
+    "planner": ("action",),
+    "browser": ("claims", "choice"),
+    "proposer": ("proposer",),
+    "obfuscator": ("choice",),
+    "writer": ("wording", "question"),
+    "solver": ("solver", "rival", "open_book"),
+    "guesser": ("guess",),
+    "judge": ("same_answer", "same_question"),
+}
+"""What each role is asked with."""
 
 
 @dataclass(frozen=True, slots=True)
