@@ -46,8 +46,7 @@ def live_run(tmp_path_factory, small_web):
             f"run.directory={folder}/run",
             f"release.directory={folder}/release",
         ]
-        run = carried_out(load_config("demo", overlays))
-    return run
+        return carried_out(load_config("demo", overlays))
 
 
 def test_questions_from_the_live_web_say_that_they_are_not_proven_and_how_many_rivals_were_sought(live_run):

@@ -43,7 +43,7 @@ def open_service(config: DatagenConfig, directory: str, *, offline: bool = False
     prices = PriceBook.load(Path(cast.prices) if cast.prices else shipped_file("prices.toml"))
     if cast.budget_usd is not None:
         require_prices(prices, sorted({cast.models[name].model for name in models_of(cast)}))
-    share = config.run.workers if config.run.runner in PROCESSES else 1
+    share = processes_of(config)
     return ChatService(
         {name: _endpoint(name, cast, share, offline=offline) for name in sorted(used)},
         cache=ReplyCache(Path(cast.cache), "chat"),
@@ -53,6 +53,11 @@ def open_service(config: DatagenConfig, directory: str, *, offline: bool = False
         offline=offline,
         patience=Patience(first=cast.retry_seconds, jitter=cast.retry_seconds),
     )
+
+
+def processes_of(config: DatagenConfig) -> int:
+    """How many processes call the services of a run at once; each gets its share of slots and rates."""
+    return config.run.workers if config.run.runner in PROCESSES else 1
 
 
 def open_ledger(directory: str) -> Ledger:

@@ -10,6 +10,7 @@ from datagen.clients.fetch import FetchPolicy
 from datagen.clients.websearch import SearchSettings
 from datagen.config import LiveConfig
 from datagen.errors import ConfigError
+from datagen.pipeline.calling import processes_of
 from datagen.pipeline.corpus import catalogue_for_live
 from datagen.runs.directory import Run
 from datagen.web.knowledge_pass import build_knowledge
@@ -30,7 +31,7 @@ def open_live_web(run: Run, *, offline: bool = False) -> LiveWeb:
             service=live.service,
             base_url=live.base_url,
             api_key="" if offline else _key(live),
-            requests_per_minute=live.requests_per_minute,
+            requests_per_minute=live.requests_per_minute / processes_of(run.config),
             timeout_seconds=live.timeout_seconds,
             user_agent=live.user_agent,
         ),
