@@ -16,6 +16,7 @@ from prefect.tasks import Task
 
 from datagen.cli.console import print_report
 from datagen.errors import DatagenError
+from datagen.pipeline.calling import spent_so_far
 from datagen.pipeline.finishing import release, report
 from datagen.pipeline.making import carry_on, start_or_continue
 from datagen.pipeline.workshop import run_shard
@@ -54,7 +55,8 @@ def submit_shards(work: Work, directory: str, blocks: Sequence[Block]) -> Iterat
 @flow(name="make-questions")
 def make_questions(directory: str) -> None:
     """All waves of one run; the task runner comes from the run's config."""
-    carry_on(open_run(directory), pool=submit_shards, work=make_shard, watch=ProgressArtifact())
+    run = open_run(directory)
+    carry_on(run, pool=submit_shards, work=make_shard, watch=ProgressArtifact(lambda: spent_so_far(run)))
 
 
 @flow(name="build-dataset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -20,9 +21,14 @@ CARD_PREVIEW_CHARS = 20_000
 
 
 class ProgressArtifact:
-    """Accepted questions against the target, updated with every shard; exact again after each wave."""
+    """Accepted questions against the target, updated with every shard; exact again after each wave.
 
-    def __init__(self) -> None:
+    Where models are paid, a table says after each wave what was spent and what the whole run is going to cost.
+    """
+
+    def __init__(self, spent: Callable[[], float | None] = lambda: None) -> None:
+        """`spent` says how many dollars were paid so far; None where nobody is paid or a price is unknown."""
+        self._spent = spent
         self._artifact: UUID | None = None
         self._target = 1
         self._accepted = 0
@@ -36,6 +42,11 @@ class ProgressArtifact:
             )
             self._artifact = artifact if isinstance(artifact, UUID) else None
         self._update()
+        spent = self._spent()
+        if spent is not None and self._accepted:
+            projected = spent / self._accepted * max(self._accepted, self._target)
+            row = {"accepted": self._accepted, "spent USD": round(spent, 4), "projected USD": round(projected, 4)}
+            create_table_artifact(table=[row], key="spend", description="Money so far, and at the target")
 
     def shard_finished(self, report: ShardReport) -> None:
         self._accepted += report.accepted

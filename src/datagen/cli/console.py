@@ -89,6 +89,10 @@ def _figures(report: RunReport) -> Iterator[str]:
     if total["calls"] or total["judge_calls"]:
         for name, prefix in (("models", ""), ("judge", "judge_")):
             yield f"{name:<10}{_spent(total, prefix)}; per accepted question {_spent(each, prefix)}"
+    if report.paid is not None:
+        paid = report.paid
+        money = "not priced" if paid.unpriced_calls else f"USD {paid.known_cost_usd:,.6g}"
+        yield f"paid      {paid.calls + paid.judge_calls:,} calls once each, {money}"
 
 
 def _spent(figures: Mapping[str, float | None], prefix: str) -> str:

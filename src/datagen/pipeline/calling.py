@@ -11,7 +11,7 @@ from pathlib import Path
 from datagen import storage
 from datagen.clients.cache import ReplyCache
 from datagen.clients.chat import ChatEngine, ModelSpec, Sampling
-from datagen.clients.ledger import Ledger
+from datagen.clients.ledger import Ledger, LedgerTotals
 from datagen.clients.openai_chat import OpenAIEngine
 from datagen.clients.prices import PriceBook, require_prices
 from datagen.clients.retrying import Patience
@@ -72,12 +72,20 @@ def open_ledger(directory: str) -> Ledger:
     return Ledger(folder / LEDGER_NAME)
 
 
+def paid_in(directory: str) -> LedgerTotals | None:
+    """What a run has really paid, each call once; None where no model was called."""
+    if not storage.is_local(directory) or not (storage.local_path(directory) / LEDGER_NAME).exists():
+        return None
+    totals = open_ledger(directory).totals()
+    return totals if totals.calls + totals.judge_calls else None
+
+
 def spent_so_far(run: Run) -> float | None:
     """Dollars that a run has paid, over all its attempts; None without models, or where a price is not known."""
     if not plays_models(run.config.cast):
         return None
-    totals = open_ledger(run.directory).totals()
-    return None if totals.unpriced_calls or not totals.calls + totals.judge_calls else totals.known_cost_usd
+    totals = paid_in(run.directory)
+    return None if totals is None or totals.unpriced_calls else totals.known_cost_usd
 
 
 def _endpoint(name: str, cast: CastConfig, share: int, *, offline: bool) -> Endpoint:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from datagen import storage
+from datagen.clients.ledger import LedgerTotals
 from datagen.dataset.card import ReleaseMeta
 from datagen.dataset.release import RELEASE_KIND, RELEASE_VERSION, write_release
 from datagen.dataset.spending import closed_book, spending
 from datagen.dataset.statistics import FunnelRow, funnel
 from datagen.errors import TargetNotReachedError
+from datagen.pipeline.calling import paid_in
 from datagen.pipeline.living import seal_live_web
 from datagen.runs.directory import Run
 from datagen.runs.shards import Row
@@ -43,6 +45,8 @@ class RunReport:
     """How often guessers without tools hit, before their gate and on accepted questions."""
     certified: Mapping[str, int]
     """Accepted questions with and without a certificate."""
+    paid: LedgerTotals | None = None
+    """What was really paid, each call once; rows that share a call each count it in `spending`."""
     release: str | None = None
     seconds: float | None = None
     """Time it took, where it was measured."""
@@ -84,6 +88,7 @@ def report(directory: str, release: str | None = None) -> RunReport:
         spending=spending(accepted, rejects),
         closed_book=closed_book(accepted, rejects, GATE_ORDER),
         certified={"certified": len(accepted) - searched, "uncertified": searched},
+        paid=paid_in(directory),
         release=release,
     )
 
