@@ -51,6 +51,17 @@ def test_a_cast_that_cannot_play_is_refused_with_a_sentence(overlay, sentence):
         load_config("demo", [LOCAL, overlay])
 
 
+def test_a_shipped_cast_goes_by_its_name():
+    assert load_config("demo", ["cast.file=practice"]).cast.players("judge") == ("m3",)
+
+
+def test_the_live_web_needs_models_and_no_research_trees():
+    with pytest.raises(ConfigError, match="run.target to duetqa alone".replace(".", r"\.")):
+        load_config("live", ["run.target={infoseek=1}"])
+    with pytest.raises(ConfigError, match="needs models to play writer"):
+        load_config("live", ["cast.roles.writer=symbolic"])
+
+
 def test_a_missing_cast_file_is_named():
     with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read"):
         load_config("demo", ["cast.file=nowhere.toml"])

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from datagen.config import DatagenConfig
     from datagen.runs.directory import Run
 
-Config = Annotated[str, typer.Argument(help="A TOML file, or the name of a preset: demo, pages, factbook, large.")]
+Config = Annotated[
+    str, typer.Argument(help="A TOML file, or the name of a preset: demo, pages, factbook, large, live.")
+]
 Overlays = Annotated[list[str] | None, typer.Option("--set", help="Lay section.key=value over the file; repeatable.")]
 RunDirectory = Annotated[Path | None, typer.Option("--run-dir", help="Overrides run.directory.")]
 ReleaseDirectory = Annotated[Path | None, typer.Option("--release-dir", help="Overrides release.directory.")]

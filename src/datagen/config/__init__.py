@@ -21,10 +21,10 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from typing import Literal as OneOf
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from datagen.config.cast import SYMBOLIC, CastConfig, EndpointConfig, ModelConfig, RoleName, with_cast_file
 from datagen.config.live import LiveConfig
@@ -227,6 +227,21 @@ class DatagenConfig(Section):
     cast: CastConfig = CastConfig()
     run: RunSection = RunSection()
     release: ReleaseConfig = ReleaseConfig()
+
+    @model_validator(mode="after")
+    def _can_live(self) -> Self:
+        """The live web has no facts read beforehand: programs that need them cannot play there."""
+        if self.web.live is None:
+            return self
+        if self.run.target.get("infoseek"):
+            raise ValueError(
+                "web.live: research trees grow over facts, which only a snapshot has; set run.target to duetqa alone"
+            )
+        roles: tuple[RoleName, ...] = ("proposer", "writer", "solver", "guesser")
+        missing = [role for role in roles if not self.cast.players(role)]
+        if missing:
+            raise ValueError(f"web.live needs models to play {', '.join(missing)}; name a cast with cast.file")
+        return self
 
     @property
     def digest(self) -> str:

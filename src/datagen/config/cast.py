@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from datagen.config.section import Section, Share
 from datagen.errors import ConfigError
+from datagen.records.shipped import shipped_file
 
 RoleName = OneOf["planner", "browser", "proposer", "obfuscator", "writer", "solver", "guesser", "judge"]
 SYMBOLIC = "symbolic"
@@ -68,7 +69,8 @@ class CastConfig(Section):
     """symbolic: programs that see the two tools and the text of pages, no model, no key; llm: models where `roles` names
     them, programs elsewhere."""
     file: str = ""
-    """A TOML file with this section's keys, such as cast.toml; what stands here goes before what stands there."""
+    """A TOML file with this section's keys, or the name of a shipped cast (local, practice); what stands here goes before
+    what stands there."""
     endpoints: dict[str, EndpointConfig] = {}
     """Servers by name."""
     models: dict[str, ModelConfig] = {}
@@ -142,8 +144,9 @@ def with_cast_file(section: Mapping[str, Any]) -> dict[str, Any]:
     name = section.get("file")
     if not name or not isinstance(name, str):
         return dict(section)
+    path = shipped_file(f"casts/{name}.toml") if name.isidentifier() and not Path(name).is_file() else Path(name)
     try:
-        told = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(
             f"cast.file {name} cannot be read ({exc.strerror}); data/casts/local.toml is an example."

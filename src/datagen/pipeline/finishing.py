@@ -103,7 +103,8 @@ def _choose_samples(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         by_recipe.setdefault(row["recipe"], []).append(row)
     places = [(place, recipe) for place in (2, 3, 4) for recipe in sorted(by_recipe)]
-    return [by_recipe[recipe][len(by_recipe[recipe]) // place] for place, recipe in places][: min(SAMPLES, len(rows))]
+    chosen = (by_recipe[recipe][len(by_recipe[recipe]) // place] for place, recipe in places)
+    return list({row["id"]: row for row in chosen}.values())[:SAMPLES]
 
 
 def release(run: Run) -> Path:
