@@ -159,11 +159,14 @@ class _Casting:
         cutoff = self._config.recipes.duetqa.cutoff or DEFAULT_CUTOFF
         rule = self._config.gates.sources.get("duetqa")
         hosts = 1 if rule is None or rule.relaxed else rule.min_hosts
+        complete = self._config.knowledge.closed_types
         if voices:
             return tuple(
-                LlmProposer(voice, voice.model.name, self._graph, cutoff=cutoff, min_hosts=hosts) for voice in voices
+                LlmProposer(
+                    voice, voice.model.name, self._graph, cutoff=cutoff, min_hosts=hosts, complete_types=complete
+                )
+                for voice in voices
             )
-        complete = self._config.knowledge.closed_types
         return tuple(
             SymbolicProposer(name, self._competence, kind, cutoff=cutoff, min_hosts=hosts, complete_types=complete)
             for name, kind in (("m1-broad", BROAD), ("m2-deep", DEEP))
