@@ -43,7 +43,9 @@ class Clerk:
             return WireReply(orjson.dumps({"name": probe[1], "age": int(probe[2])}).decode())
         subject, note = job.asked_for(text)
         if note is None:
-            return WireReply(job.note_of(subject))
+            if "Fill in the form" not in text:
+                return WireReply(job.note_of(subject))
+            note = ""  # who has no note and asks all the same gets a form, as from a model
         form, share = job.form_of(note), self._broken_off(note)
         if request.tool_names:
             # A tool's arguments are written by the server from an object, so they can only lack what was not said.

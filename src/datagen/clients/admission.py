@@ -2,8 +2,11 @@
 
 One `Limiter` per endpoint, whoever calls it and for whichever role. Its limit rises by one with every success until the
 endpoint throttles for the first time (the start-up ramp), after that by one per 25 successes; a throttled call cuts it to
-three quarters, once per two seconds, because the calls in flight then were all sent under the old limit. A slot
-belongs to one try: it is given back while a call waits for its next one, so a throttled call never blocks a healthy one.
+three quarters, once per two seconds, because the calls in flight then were all sent under the old limit. Failures other
+than throttling leave it alone: they say nothing about how much an endpoint bears.
+
+A slot belongs to one try: it is given back while a call waits for its next one, so a throttled call never blocks a
+healthy one.
 
 Free slots go to who has waited longest, hand to hand, so that 256 threads cost what one costs.
 
@@ -55,7 +58,7 @@ class AdaptiveLimit:
 
     def __init__(self, most: int, start: int) -> None:
         self.most = max(1, most)
-        self.limit = min(self.most, max(1, start))
+        self._start = self.limit = min(self.most, max(1, start))
         self._ramping = True
         self._clean = 0
         self._cut_at: float | None = None
@@ -66,15 +69,16 @@ class AdaptiveLimit:
             self._clean = 0
             self.limit = min(self.most, self.limit + 1)
 
-    def failed(self) -> None:
-        self._clean = 0
-
-    def throttled(self, now: float) -> None:
-        self._ramping = False
-        self._clean = 0
+    def throttled(self, now: float, in_flight: int | None = None) -> None:
+        """`in_flight` counts the throttled call."""
         if self._cut_at is None or now - self._cut_at >= COOL_DOWN_SECONDS:
+            if self._ramping and in_flight is not None:
+                # The ramp runs ahead of what is under way: turned-away calls give their slots back at once.
+                self.limit = min(self.limit, max(self._start, in_flight))
             self._cut_at = now
+            self._clean = 0
             self.limit = max(1, int(self.limit * BACK_OFF))
+        self._ramping = False
 
 
 class FailureWindow:
@@ -168,7 +172,7 @@ class Limiter:
         with self._guard:
             now = self._clock.now()
             self._counts["throttled"] += 1
-            self._allowed.throttled(now)
+            self._allowed.throttled(now, self._in_flight)
             if retry_after is not None and retry_after > PATIENCE_SECONDS:
                 self._give_up(f"asks to wait {retry_after:,.0f} seconds")
             elif retry_after is not None and now + retry_after > self._shut_until:
@@ -179,7 +183,6 @@ class Limiter:
         """A try that failed on the endpoint's side: 5xx, reset, timeout."""
         with self._guard:
             self._counts["failed"] += 1
-            self._allowed.failed()
             self._window.ended(failed=True, in_flight=self._in_flight)
             if self._window.down:
                 self._give_up(f"seems to be down: {self._window}")
