@@ -28,7 +28,8 @@ from datagen.web.tools import Window
 FREE = "~"
 """Begins the id of a relation that no catalogue has."""
 MIN_CLAIMS = 3
-MAX_CLAIMS = 14
+MAX_CLAIMS = 24
+"""More than a question needs: claims that the proof can do without are pruned."""
 
 
 class VertexArgument(Arguments):
