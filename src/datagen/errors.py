@@ -2,6 +2,7 @@
 
     DatagenError                exit code 1
     ├── ConfigError             exit code 2: the config, a flag or an input path is wrong; nothing was started
+    │   └── UnfitEndpointError      a model, where it is served, cannot do what a role needs
     ├── SnapshotError           a snapshot is missing, unfinished, or of another version
     ├── SourceError             a corpus source cannot be opened at all (bad records inside it are counted, not raised)
     ├── PageNotFoundError       `visit` was asked for a page the web does not have
@@ -44,6 +45,10 @@ class ConfigError(DatagenError):
     """The config, a flag or an input path is wrong."""
 
     exit_code = 2
+
+
+class UnfitEndpointError(ConfigError):
+    """A model, where it is served, lacks a capability that a role of the cast needs."""
 
 
 class SnapshotError(DatagenError):

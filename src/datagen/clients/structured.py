@@ -115,7 +115,7 @@ def _examined(
     if reply.finish_reason == "length":
         return None, _Fault("length", ("The reply was cut off before its end; it must be shorter.",))
     try:
-        raw = orjson.loads(_bare(reply.text))
+        raw = orjson.loads(bare(reply.text))
     except orjson.JSONDecodeError as exc:
         return None, _Fault("json", (f"The reply is not JSON: {exc}.",))
     try:
@@ -126,7 +126,7 @@ def _examined(
     return value, _Fault("problems", found) if found else None
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Without a leading thought and the fence of a code block: both are manners of models, not errors."""
     plain = _THOUGHT.sub("", text).strip()
     fenced = _FENCE.match(plain)

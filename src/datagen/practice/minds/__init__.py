@@ -15,6 +15,7 @@ from datagen.practice.minds.claiming import claim
 from datagen.practice.minds.guessing import guess
 from datagen.practice.minds.judging import judge_answers, judge_questions
 from datagen.practice.minds.planning import choose, plan
+from datagen.practice.minds.probing import fit_schema, ping, say
 from datagen.practice.minds.proposing import propose
 from datagen.practice.minds.reading_pages import read_pages
 from datagen.practice.minds.solving import seek_rival, solve
@@ -34,6 +35,9 @@ HANDLERS: Mapping[str | frozenset[str], Handler] = {
     "same_answer": judge_answers,
     "same_question": judge_questions,
     "open_book": read_pages,
+    "probe": fit_schema,
+    frozenset({"ping"}): ping,
+    frozenset(): say,
 }
 
 
@@ -44,8 +48,9 @@ class SymbolicMind:
         self._background = Background.of(catalogue, accuracy=competence, closed_types=closed_types)
 
     def answer(self, request: WireRequest) -> WireReply:
-        kind = frozenset(request.tool_names) if request.tool_names else request.schema_name
-        handler = HANDLERS.get(kind) if kind else None
+        by_tools = frozenset(request.tool_names)
+        kind = request.schema_name if request.schema_name and not by_tools else by_tools
+        handler = HANDLERS.get(kind)
         if handler is None:
             named = sorted(kind) if isinstance(kind, frozenset) else kind
             raise LookupError(f"nobody here answers requests of the kind {named!r}")
