@@ -36,7 +36,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 
 
 def check(config: Config, overlays: Overlays = None, as_json: AsJson = False) -> None:
-    """Is everything there that a run would need? Looks at config, snapshot, sources and benchmarks; makes nothing."""
+    """Is everything there that a run would need? Looks at config, snapshot, sources, benchmarks, and what models can do."""
     from datagen.config import load_config
     from datagen.pipeline.trying import check_config
 

@@ -13,6 +13,7 @@ from datagen.dataset.statistics import FunnelRow, funnel
 from datagen.errors import DatagenError
 from datagen.pipeline.corpus import build_corpus, derive, has_facts
 from datagen.pipeline.finishing import GATE_ORDER
+from datagen.pipeline.probing import ModelFindings, probe_cast
 from datagen.pipeline.workshop import open_workshop
 from datagen.runs.directory import CONFIG_NAME, start_run
 from datagen.runs.shards import Row
@@ -47,7 +48,7 @@ class Preview:
 
 
 def check_config(config: DatagenConfig) -> list[Finding]:
-    """Look at everything that a run of this config would open; makes nothing."""
+    """Look at everything that a run of this config would open; makes nothing, and asks models only what they can do."""
     findings = [_check_corpus(config), _check_unused(config)]
     for path in config.gates.benchmarks:
         try:
@@ -55,6 +56,8 @@ def check_config(config: DatagenConfig) -> list[Finding]:
             findings.append(Finding(path, True, f"{count:,} benchmark items"))
         except DatagenError as exc:
             findings.append(Finding(path, False, str(exc)))
+    for model in probe_cast(config.cast):
+        findings += _check_model(model)
     section = config.run
     shards = -(-section.wave_size // section.shard_size)
     wanted = ", ".join(f"{count:,} {recipe}" for recipe, count in section.target.items())
@@ -82,6 +85,18 @@ def _check_unused(config: DatagenConfig) -> Finding:
     if storage.exists(storage.join(directory, CONFIG_NAME)):
         return Finding("run directory", False, f"{directory} holds a run; `datagen resume {directory}` continues it")
     return Finding("run directory", True, f"{directory} is free")
+
+
+def _check_model(seen: ModelFindings) -> list[Finding]:
+    """A row per capability, and one that says whether the model can play its roles."""
+    name = seen.model.name
+    rows = []
+    for finding in seen.found:
+        needed = seen.needed(finding)
+        detail = finding.sentence if finding.ok or needed else f"missing, and not needed: {finding.sentence}"
+        rows.append(Finding(f"{name} {finding.capability}", finding.ok or not needed, detail))
+    fit = f"{seen.model.model} at {seen.model.endpoint} can play {', '.join(seen.roles)}"
+    return [*rows, Finding(f"{name} cast", not seen.unfit, seen.unfit or fit)]
 
 
 def preview_candidates(config: DatagenConfig, count: int) -> Preview:
