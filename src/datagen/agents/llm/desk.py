@@ -27,7 +27,8 @@ from datagen.agents.llm.toolbox import (
 from datagen.agents.symbolic.page_memory import Budget
 from datagen.clients.chat import ToolCall
 from datagen.errors import FetchError, PageNotFoundError
-from datagen.web.tools import Web, Window
+from datagen.web.passages import EXTRACT_CHARS, extract
+from datagen.web.tools import Web, Window, read_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Desk:
             return self._refused("visits")
         self.visits += 1
         try:
-            window = self._web.visit(arguments.url, arguments.offset)
+            window = self._read(arguments)
         except PageNotFoundError:
             where = arguments.url if not arguments.offset else f"{arguments.url} from {arguments.offset} on"
             return Answered(error_to_json("not_found", f"There is nothing at {where}."))
@@ -96,6 +97,13 @@ class Desk:
         self.pages.setdefault(arguments.url, arguments.url)
         self.pages.setdefault(window.url, arguments.url)
         return Answered(window_to_json(window))
+
+    def _read(self, arguments: VisitArguments) -> Window:
+        """A window of the page, or what a long page says of the goal."""
+        window = self._web.visit(arguments.url, arguments.offset)
+        if not arguments.goal.strip() or arguments.offset or window.total_chars <= EXTRACT_CHARS:
+            return window
+        return extract(read_whole(self._web, arguments.url)[0], arguments.goal)
 
     def _refused(self, what: str) -> Answered:
         return Answered(error_to_json(BUDGET_SPENT, f"No {what} are left. Call `{self._final}` now."), spent=True)

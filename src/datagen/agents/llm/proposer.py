@@ -15,6 +15,7 @@ import orjson
 from datagen.agents.llm.fencing import section
 from datagen.agents.llm.loop import FinalTool, Researched, research
 from datagen.agents.llm.proposing import Joiner, ProposalArguments, Told, problems_of
+from datagen.agents.llm.quoting import words_at
 from datagen.agents.llm.voice import Voice, draw
 from datagen.agents.roles import NoProposal, Outline, Proposal, SeedQuestion
 from datagen.agents.symbolic.page_memory import Budget
@@ -132,5 +133,5 @@ def _hop(told: Told, names: dict[str, str]) -> Hop:
         source_kind=window.source_kind,
         published_at=window.published_at,
         as_of=told.fact.as_of if told.fact is not None else None,
-        quote=window.text[told.start - window.offset : told.end - window.offset],
+        quote=words_at(window, told.start, told.end),
     )

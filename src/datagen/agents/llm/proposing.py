@@ -11,12 +11,12 @@ would be none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
 
-from datagen.agents.llm.claims import find_quote
+from datagen.agents.llm.quoting import place_of
 from datagen.agents.llm.toolbox import MAX_URL_CHARS, Arguments
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query
 from datagen.knowledge.graph import FactGraph
@@ -70,21 +70,13 @@ def problems_of(said: ProposalArguments, windows: Sequence[Window]) -> list[str]
         found.append(f"At least {MIN_CLAIMS} claims are needed.")
     if said.answer not in known:
         found.append(f"The answer {said.answer!r} is none of the vertices.")
-    texts = texts_by_url(windows)
     for claim in said.claims:
-        if not any(find_quote(text, claim.quote) for text in texts.get(claim.url, ())):
+        if not any(window.url == claim.url and place_of(window, claim.quote) for window in windows):
             found.append(f"No visited window of {claim.url[:200]} contains the quote {claim.quote[:120]!r}.")
     unreached = known - reached_from(said)
     if said.answer in known and unreached:
         found.append(f"No chain of claims leads from the answer to {', '.join(sorted(unreached))}.")
     return found[:8]
-
-
-def texts_by_url(windows: Iterable[Window]) -> dict[str, list[str]]:
-    texts: dict[str, list[str]] = {}
-    for window in windows:
-        texts.setdefault(window.url, []).append(window.text)
-    return texts
 
 
 def reached_from(said: ProposalArguments) -> set[str]:
@@ -123,9 +115,9 @@ class Joiner:
         told = []
         for claim in said.claims:
             for window in windows:
-                span = find_quote(window.text, claim.quote) if window.url == claim.url else None
+                span = place_of(window, claim.quote) if window.url == claim.url else None
                 if span is not None:
-                    start, end = span[0] + window.offset, span[1] + window.offset
+                    start, end = span
                     told.append(Told(claim, window, start, end, self._fact(claim, by_id, start, end)))
                     break
         return told

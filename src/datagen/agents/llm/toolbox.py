@@ -31,6 +31,7 @@ CALLS_PER_TURN = 128
 MAX_QUERY_CHARS = 512
 MAX_TOP_K = 20
 MAX_URL_CHARS = 2_048
+MAX_GOAL_CHARS = 1_000
 MAX_ANSWER_CHARS = 400
 MAX_SOURCES = 100
 
@@ -53,6 +54,11 @@ class SearchArguments(Arguments):
 class VisitArguments(Arguments):
     url: str = Field(min_length=1, max_length=MAX_URL_CHARS, description="Address of a page, as a result or a link.")
     offset: int = Field(default=0, ge=0, description="Where to go on reading: `next_offset` of the window before.")
+    goal: str = Field(
+        default="",
+        max_length=MAX_GOAL_CHARS,
+        description="What you look for on the page, in words it may use; several things with semicolons in between.",
+    )
 
 
 def tool_of(name: str, description: str, arguments: type[BaseModel]) -> Tool:
@@ -72,7 +78,8 @@ def _untitled(schema: Any) -> Any:
 SEARCH = tool_of("search", "Search the web. Returns the best pages with a snippet of each.", SearchArguments)
 VISIT = tool_of(
     "visit",
-    "Read a page, one window of its text at a time. Returns the text, its links and `next_offset`.",
+    "Read a page. With a `goal`, a long page is answered with its passages about the goal; a short one comes whole. "
+    "Without one, a window of the text at a time. Returns the text, its links and `next_offset`.",
     VisitArguments,
 )
 
