@@ -8,6 +8,8 @@ CONFIG ?= data/presets/demo.toml
 OUT ?= out
 BIN := .venv/bin
 STAMP := .venv/.installed
+SERVING := .venv-serving
+SERVING_STAMP := $(SERVING)/.installed
 WORKERS ?= 2
 
 # The server's analytics and the client's telemetry are off for everything that is started from here, and what the
@@ -22,7 +24,7 @@ export PREFECT_HOME ?= $(CURDIR)/$(OUT)/prefect
 dataset: $(STAMP)
 	$(BIN)/python -m flows.local pipeline $(CONFIG)
 
-test: $(STAMP)
+test: $(STAMP) $(SERVING_STAMP)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP)
@@ -48,6 +50,12 @@ $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# A model server in an environment of its own: tests call it over HTTP, and nothing of it is imported here.
+$(SERVING_STAMP): requirements-serving.lock
+	test -x $(SERVING)/bin/python || $(PYTHON) -m venv $(SERVING)
+	$(SERVING)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-serving.lock
 	touch $@
 
 clean:
