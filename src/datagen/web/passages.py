@@ -27,6 +27,8 @@ _STEM_CHARS = 5
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“(])")
 _LONG_LINE = 400
+_WORTH = 0.5
+"""Passages with less than this share of what the best one has of a part of the goal do not speak of it."""
 
 Span = tuple[int, int]
 
@@ -90,9 +92,10 @@ def _ranked(passages: list[frozenset[str]], goal: str) -> Iterator[int]:
 
 
 def _by_weight(passages: list[frozenset[str]], wanted: frozenset[str], weights: Mapping[str, float]) -> list[int]:
-    """Numbers of the passages with any wanted word, those with more and rarer ones first."""
+    """Numbers of the passages with wanted words, those with more and rarer ones first."""
     scored = [(sum(weights[stem] for stem in sorted(wanted & stems)), i) for i, stems in enumerate(passages)]
-    return [i for score, i in sorted(scored, key=lambda pair: (-pair[0], pair[1])) if score]
+    enough = max((score for score, _ in scored), default=0.0) * _WORTH
+    return [i for score, i in sorted(scored, key=lambda pair: (-pair[0], pair[1])) if score and score >= enough]
 
 
 def _joined(text: str, spans: list[Span]) -> Iterator[Span]:

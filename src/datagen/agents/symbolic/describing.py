@@ -97,8 +97,8 @@ class Describer:
 
     def _by_pointer(self, key: str, statement: Statement, hops: int, hidden: frozenset[str]) -> Description | None:
         fact = statement.fact
-        for hit in self._memory.rumours(self._notebook.names[fact.subject], RUMOURS_READ):
-            self._memory.read(hit.url)
+        rumours = self._memory.rumours(self._notebook.names[fact.subject], RUMOURS_READ)
+        self._memory.read_all(hit.url for hit in rumours)
         if self._notebook.is_disputed(fact):
             return None
         kind = self._notebook.types.get(key)
@@ -156,9 +156,8 @@ class Describer:
         return Description(key, Node(kind, (clue, *(c.clue for c in described))), steps)
 
     def _learn(self, key: str, rivals: frozenset[str]) -> None:
-        for rival in (key, *sorted(rivals)[:VISITED_RIVALS]):
-            if not is_nameless(rival):
-                self._memory.read(rival)
+        wanted = (key, *sorted(rivals)[:VISITED_RIVALS])
+        self._memory.read_all(rival for rival in wanted if not is_nameless(rival))
 
     def _claims(self, key: str, used: str, rivals: frozenset[str], hidden: frozenset[str]) -> list[Claim]:
         """What is stated of the entity and excludes at least one rival."""

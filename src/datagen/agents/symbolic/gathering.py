@@ -15,6 +15,8 @@ from datagen.agents.symbolic.page_memory import PageMemory
 from datagen.agents.symbolic.solving import is_list_like
 from datagen.knowledge.notes import ENTITY_PREFIX
 
+HITS_SEEN = 12
+"""Asked for per search, of which some are visited."""
 RECENT_WORDS = ("2025", "2024", "new", "appointed")
 
 
@@ -54,13 +56,16 @@ class Harvest:
 def gather(memory: PageMemory, themes: tuple[str, ...], temperament: Temperament, rng: random.Random) -> Harvest:
     """Search every theme, visit some of what comes up, and follow links from there."""
     harvest = Harvest(memory, temperament, rng)
+    memory.expect_searches(themes, HITS_SEEN)
     for theme in themes:
         for turn in range(temperament.searches):
             words = theme if turn == 0 else f"{theme} {rng.choice(RECENT_WORDS)}"
-            hits = memory.search(words, top_k=12)
+            hits = memory.search(words, top_k=HITS_SEEN)
             lists = [h for h in hits if is_list_like(h)][:1]
             chosen = rng.sample(hits, min(temperament.hits, len(hits)))
-            for hit in dict.fromkeys((*lists, *chosen)):
+            picked = list(dict.fromkeys((*lists, *chosen)))
+            memory.expect(hit.url for hit in picked)
+            for hit in picked:
                 if harvest.visit(hit.url, theme):
                     _follow(harvest, hit.url, theme, temperament.link_depth)
     return harvest
@@ -73,6 +78,8 @@ def _follow(harvest: Harvest, url: str, theme: str, levels: int) -> None:
         return
     keys = dict.fromkeys(key for fact in reading.facts for key in (fact.object_key, fact.subject) if key)
     linked = [key for key in keys if not key.startswith(ENTITY_PREFIX) and key not in harvest.memory.pages]
-    for key in harvest.rng.sample(linked, min(harvest.temperament.links, len(linked))):
+    chosen = harvest.rng.sample(linked, min(harvest.temperament.links, len(linked)))
+    harvest.memory.expect(chosen)
+    for key in chosen:
         if harvest.visit(key, theme):
             _follow(harvest, key, theme, levels - 1)

@@ -44,6 +44,10 @@ class Expectant(Protocol):
         """These will most likely be visited next, to their ends, in this order."""
         ...
 
+    def expect_searches(self, queries: Sequence[str], top_k: int) -> None:
+        """These will most likely be searched for next, in this order."""
+        ...
+
 
 class ParsesQuestions(Protocol):
     """What a cast needs of the language: words to meaning, names without keys."""
@@ -115,6 +119,13 @@ class PageMemory:
         if isinstance(self._web, Expectant):
             new = [url for url in urls if url not in self.pages]
             self._web.expect(new[: max(0, self.visits_left)])
+
+    def expect_searches(self, queries: Iterable[str], top_k: int = 8) -> None:
+        """Say what will be searched for next, to a web that cares."""
+        if isinstance(self._web, Expectant):
+            plain = (" ".join(query.split()) for query in queries)
+            new = [query for query in dict.fromkeys(plain) if query not in self._answers]
+            self._web.expect_searches(new[: max(0, self._budget.searches - self.searches)], top_k + SPARE_HITS)
 
     def read(self, url: str) -> Page | None:
         """Visit a page once and note what it says; None for an address that is not there."""

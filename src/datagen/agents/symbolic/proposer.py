@@ -186,9 +186,11 @@ class _Session:
 
     def _look_elsewhere(self, description: Description) -> None:
         """One search per described entity for other pages that speak of it: news, official sites."""
-        for key in dict.fromkeys(step.key for step in description.steps):
-            for hit in self._memory.search(f"{self._notebook.names[key]} {RECENT}", top_k=4)[:3]:
-                self._memory.read(hit.url)
+        keys = dict.fromkeys(step.key for step in description.steps)
+        queries = [f"{self._notebook.names[key]} {RECENT}" for key in keys]
+        self._memory.expect_searches(queries, top_k=4)
+        found = [hit.url for query in queries for hit in self._memory.search(query, top_k=4)[:3]]
+        self._memory.read_all(found)
 
     def _on_one_page(self, description: Description) -> bool:
         """Whether some visited page states every hop: reading that one page would do."""

@@ -19,12 +19,13 @@ from datagen.agents.symbolic.proposer import SymbolicProposer
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Query, walk_clues
 from datagen.practice.minds.background import Background
+from datagen.practice.minds.goals import goal_of_themes
+from datagen.practice.minds.replay import ReplayWeb
 from datagen.practice.minds.solving import budget_of
 from datagen.practice.minds.task import call_reply, task_text, told
 from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.fact import Fact
 from datagen.records.ids import rng_for
-from datagen.web.tools import Web
 
 MAX_FAILURE_CHARS = 300
 
@@ -46,7 +47,8 @@ def propose(background: Background, request: WireRequest) -> WireReply:
         budget=budget_of(request),
     )
 
-    def play(web: Web) -> WireReply:
+    def play(web: ReplayWeb) -> WireReply:
+        web.goal = goal_of_themes(background.catalogue, themes)
         made = proposer.propose(themes, seed_question, web, rng_for("propose", request.seed, *themes))
         if isinstance(made, NoProposal):
             return _nothing(f"{made.reason}: {made.detail}")

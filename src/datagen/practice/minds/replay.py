@@ -30,15 +30,14 @@ from datagen.agents.llm.toolbox import (
     window_from_json,
 )
 from datagen.agents.symbolic.page_memory import BudgetSpentError
+from datagen.agents.symbolic.solving import is_list_like
 from datagen.errors import PageNotFoundError
 from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.ids import canonical_json
-from datagen.web.tools import Hit, Web, Window
+from datagen.web.tools import Hit, Window
 
 MAX_CHARS = 400_000_000
 """Results that waiting roles hold, all together."""
-Play = Callable[[Web], WireReply]
-"""A role over a web, up to its final tool call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +140,55 @@ class _Abandoned(BaseException):
 class ReplayWeb:
     """The web as far as tool results show it. `fetch` is asked for calls whose results are not known, and fills them in.
 
-    Pages that a role says it will read are asked for together, the next window of each in every turn.
+    Pages that a role says it will read are asked for together, the next window of each in every turn, and so are the
+    searches that it announces. With a `goal` pages are visited for what they say of it; lists and folders are read to
+    their ends, since a list says as much by whom it leaves out.
     """
 
     def __init__(self, known: dict[Call, str], fetch: Callable[[Calls], None]) -> None:
         self._known = known
         self._fetch = fetch
         self._expected: tuple[str, ...] = ()
+        self._searches: tuple[Call, ...] = ()
+        self._lists: set[str] = set()
+        """Addresses of lists and of folders, as far as searches that were made show them."""
+        self._goals: dict[str, str] = {}
+        """What a page is visited for, settled when that is first wanted."""
+        self.goal = ""
+        self.cut = False
+        """Whether a page was visited of which not everything was shown."""
 
     def search(self, query: str, top_k: int = 5) -> list[Hit]:
-        return hits_from_json(self._result(Call.of("search", {"query": query[:MAX_QUERY_CHARS], "top_k": top_k})))
+        hits = hits_from_json(self._result(_searching(query, top_k)))
+        self._lists.update(hit.url for hit in hits if is_list_like(hit))
+        self._lists.update(_folder_above(hit.url) for hit in hits)
+        return hits
 
     def visit(self, url: str, offset: int = 0) -> Window:
-        return window_from_json(self._result(_visiting(url, offset)))
+        window = window_from_json(self._result(self._visiting(url, offset)))
+        cut = not offset and window.next_offset is None and len(window.text) < window.total_chars
+        self.cut = self.cut or cut
+        return window
 
     def expect(self, urls: Sequence[str]) -> None:
         self._expected = tuple(urls)
+        for url in urls:
+            self._goal_of(url)
+
+    def expect_searches(self, queries: Sequence[str], top_k: int) -> None:
+        self._searches = tuple(_searching(query, top_k) for query in queries)
+
+    def read_whole_pages(self) -> None:
+        """From now on read pages to their ends, also those that were visited with a goal."""
+        self.goal, self.cut = "", False
+        self._goals.clear()
+
+    def _goal_of(self, url: str) -> str:
+        return self._goals.setdefault(url, "" if url in self._lists else self.goal)
+
+    def _visiting(self, url: str, offset: int) -> Call:
+        goal = "" if offset else self._goal_of(url)
+        return Call.of("visit", {"url": url, "goal": goal} if goal else {"url": url, "offset": offset})
 
     def _result(self, call: Call) -> Mapping[str, Any]:
         if call not in self._known:
@@ -171,6 +203,8 @@ class ReplayWeb:
 
     def _together(self, first: Call) -> Calls:
         """The call that is needed now and, where it is for an expected page, those that the other ones need next."""
+        if first in self._searches:
+            return tuple(call for call in self._searches if call not in self._known)[:CALLS_PER_TURN]
         ahead = [call for url in self._expected if (call := self._next_window(url)) is not None]
         return tuple(ahead[:CALLS_PER_TURN]) if first in ahead[:CALLS_PER_TURN] else (first,)
 
@@ -178,15 +212,23 @@ class ReplayWeb:
         """The visit that is missing on the way to a page's end; None for a page that is whole, or that is not there."""
         offset: int | None = 0
         while offset is not None:
-            call = _visiting(url, offset)
+            call = self._visiting(url, offset)
             if call not in self._known:
                 return call
             offset = _loads(self._known[call]).get("next_offset")
         return None
 
 
-def _visiting(url: str, offset: int) -> Call:
-    return Call.of("visit", {"url": url, "offset": offset})
+def _searching(query: str, top_k: int) -> Call:
+    return Call.of("search", {"query": query[:MAX_QUERY_CHARS], "top_k": top_k})
+
+
+def _folder_above(url: str) -> str:
+    return url.rstrip("/").rpartition("/")[0] + "/"
+
+
+Play = Callable[[ReplayWeb], WireReply]
+"""A role over a web, up to its final tool call."""
 
 
 def replay(history: History, play: Play) -> WireReply:

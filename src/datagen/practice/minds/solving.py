@@ -15,7 +15,9 @@ from datagen.agents.symbolic.solving import Found, conclude
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.errors import PageNotFoundError, ParseError
 from datagen.practice.minds.background import Background
+from datagen.practice.minds.goals import goal_of_question
 from datagen.practice.minds.judging import same_answer
+from datagen.practice.minds.replay import ReplayWeb
 from datagen.practice.minds.task import body, call_reply, told
 from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.ids import rng_for
@@ -31,10 +33,15 @@ def solve(background: Background, request: WireRequest) -> WireReply:
     question = body(request, "question")
     solver = road(background, request)
 
-    def play(web: Web) -> WireReply:
+    def play(web: ReplayWeb) -> WireReply:
         if background.slips(request, question):
             return _slip(request, question, web)
-        return _answer(solver.solve(question, web))
+        web.goal = goal_of_question(background, question)
+        done = solver.solve(question, web)
+        if done.answer is None and done.failure != "budget" and web.cut:
+            web.read_whole_pages()
+            done = solver.solve(question, web)
+        return _answer(done)
 
     return background.sessions.next_turn(request, play)
 
@@ -44,7 +51,8 @@ def seek_rival(background: Background, request: WireRequest) -> WireReply:
     question, known = body(request, "question"), body(request, "known_answer")
     solver, budget = road(background, request), budget_of(request)
 
-    def play(web: Web) -> WireReply:
+    def play(web: ReplayWeb) -> WireReply:
+        web.goal = goal_of_question(background, question)
         memory = PageMemory(web, background.competence, budget)
         rival = None if background.slips(request, question) else _rival(background, memory, solver, question, known)
         sources = rival.evidence_urls if rival else ()
