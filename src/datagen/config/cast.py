@@ -21,8 +21,9 @@ SYMBOLIC = "symbolic"
 class EndpointConfig(Section):
     """A server of models. Keys never stand here: `api_key_env` names the variable that holds one."""
 
-    engine: OneOf["openai", "vllm"] = "openai"
-    """openai: any chat-completions server (vLLM, SGLang, llama.cpp, hosted); vllm: a model loaded in this process."""
+    engine: OneOf["openai", "vllm", "vllm_async"] = "openai"
+    """openai: any chat-completions server (vLLM, SGLang, llama.cpp, hosted); vllm: a model loaded in this process, calls
+    in batches; vllm_async: the same, every call joins the running batch at once."""
     base_url: str | tuple[str, ...] = ""
     """Such as "http://localhost:8000/v1"; several are replicas of one server."""
     identity: str = ""
@@ -42,7 +43,7 @@ class EndpointConfig(Section):
     requests_per_minute: float | None = Field(default=None, gt=0)
     """A fixed rate, for services that sell one."""
     engine_options: dict[str, Any] = {}
-    """vllm: arguments of the engine, such as tensor_parallel_size."""
+    """vllm, vllm_async: arguments of the engine, such as tensor_parallel_size."""
 
 
 class ModelConfig(Section):

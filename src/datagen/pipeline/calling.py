@@ -105,13 +105,14 @@ def _endpoint(name: str, cast: CastConfig, share: int, *, offline: bool) -> Endp
 
 def open_engine(name: str, section: EndpointConfig, cast: CastConfig, *, offline: bool = False) -> ChatEngine:
     """What makes the calls of one endpoint."""
-    if section.engine == "vllm":
+    if section.engine != "openai":
         served = sorted({model.model for model in cast.models.values() if model.endpoint == name})
         if len(served) != 1:
             raise ConfigError(f"cast.endpoints.{name} loads one model in this process, and cast.models names {served}.")
-        from datagen.clients.vllm_chat import VllmEngine
+        from datagen.clients.vllm_chat import AsyncVllmEngine, VllmEngine
 
-        return VllmEngine(served[0], dict(section.engine_options))
+        kind = VllmEngine if section.engine == "vllm" else AsyncVllmEngine
+        return kind(served[0], section.engine_options)
     urls = (section.base_url,) if isinstance(section.base_url, str) else section.base_url
     return OpenAIEngine(
         urls,
