@@ -125,7 +125,7 @@ class PageMemory:
         if isinstance(self._web, Expectant):
             plain = (" ".join(query.split()) for query in queries)
             new = [query for query in dict.fromkeys(plain) if query not in self._answers]
-            self._web.expect_searches(new[: max(0, self._budget.searches - self.searches)], top_k + SPARE_HITS)
+            self._web.expect_searches(new[: max(0, self.searches_left)], top_k + SPARE_HITS)
 
     def read(self, url: str) -> Page | None:
         """Visit a page once and note what it says; None for an address that is not there."""
@@ -142,6 +142,10 @@ class PageMemory:
                 reading = self.readings[url] = self._competence.reader.read(page)
                 self.notebook.add(page, reading)
         return self.pages[url]
+
+    @property
+    def searches_left(self) -> int:
+        return self._budget.searches - self.searches
 
     @property
     def visits_left(self) -> int:

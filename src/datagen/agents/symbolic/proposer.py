@@ -60,6 +60,19 @@ class Chain:
         return any(s.statement.published_at >= cutoff or (s.statement.fact.as_of or "") >= cutoff for s in self.steps)
 
 
+@dataclass(slots=True)
+class _Tried:
+    """What came of the chains that were tried."""
+
+    why: str
+    miss: tuple[str, str] = ("", "")
+    spare: Chain | None = None
+    joined: Chain | None = None
+
+    def __post_init__(self) -> None:
+        self.miss = ("no_chain", self.why)
+
+
 class SymbolicProposer:
     """A proposer of one temperament; two with different ones are M1 and M2."""
 
@@ -121,24 +134,34 @@ class _Session:
             return "no_facts", f"{self._memory.visits} visits brought no entity with linked facts"
         describer = Describer(self._memory, self._rng, self._preferences(seed, themes), self._complete_types)
         hops = max(2, _hops(seed.skeleton)) if seed else self._rng.choice((2, 3, 3))
-        spare: Chain | None = None
-        miss = ("no_chain", f"none of {len(roots)} entities could be described in {self._min_steps} steps or more")
-        for key in roots[:ROOTS_TRIED]:
-            description = describer.describe(key, hops, frozenset())
-            if description is None or len(description.steps) < self._min_steps or depth(description.node) < MIN_DEPTH:
-                continue
-            chain = self._sourced(description, harvest, themes, seed)
-            if not chain.is_recent(self._cutoff):
-                miss = ("nothing_recent", f"no hop of the chain is stated on or after {self._cutoff}")
-            elif chain.hosts < self._min_hosts:
-                miss = ("one_host", "all hops of the chain are stated on one host")
-            elif self._on_one_page(description):
-                miss = ("one_page", "one page states all hops of the chain")
-            elif len(chain.themes) > 1:
-                return chain
-            else:
-                spare = spare or chain
-        return spare or miss
+        tried = _Tried(f"none of {len(roots)} entities could be described in {self._min_steps} steps or more")
+        try:
+            for key in roots[:ROOTS_TRIED]:
+                description = describer.describe(key, hops, frozenset())
+                if description is not None and self._is_long_enough(description):
+                    self._weigh(self._sourced(description, harvest, themes, seed), tried)
+                if tried.joined is not None:
+                    return tried.joined
+        except BudgetSpentError:
+            if tried.spare is None:
+                raise
+        return tried.spare or tried.miss
+
+    def _is_long_enough(self, description: Description) -> bool:
+        return len(description.steps) >= self._min_steps and depth(description.node) >= MIN_DEPTH
+
+    def _weigh(self, chain: Chain, tried: _Tried) -> None:
+        """What a chain is good for: a proposal of two themes, one of a single theme, or none."""
+        if not chain.is_recent(self._cutoff):
+            tried.miss = ("nothing_recent", f"no hop of the chain is stated on or after {self._cutoff}")
+        elif chain.hosts < self._min_hosts:
+            tried.miss = ("one_host", "all hops of the chain are stated on one host")
+        elif self._on_one_page(chain.description):
+            tried.miss = ("one_page", "one page states all hops of the chain")
+        elif len(chain.themes) > 1:
+            tried.joined = chain
+        else:
+            tried.spare = tried.spare or chain
 
     def _roots(self, seed: SeedQuestion | None) -> list[str]:
         """Entities with a page that the notebook knows something about; those of a seed's class come first."""

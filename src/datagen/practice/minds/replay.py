@@ -34,6 +34,7 @@ from datagen.agents.symbolic.solving import is_list_like
 from datagen.errors import PageNotFoundError
 from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.ids import canonical_json
+from datagen.web.passages import EXTRACT_CHARS
 from datagen.web.tools import Hit, Window
 
 MAX_CHARS = 400_000_000
@@ -154,6 +155,8 @@ class ReplayWeb:
         """Addresses of lists and of folders, as far as searches that were made show them."""
         self._goals: dict[str, str] = {}
         """What a page is visited for, settled when that is first wanted."""
+        self._long = True
+        """Whether the last page was too long to come whole: where pages are short, goals only cost words."""
         self.goal = ""
         self.cut = False
         """Whether a page was visited of which not everything was shown."""
@@ -166,6 +169,8 @@ class ReplayWeb:
 
     def visit(self, url: str, offset: int = 0) -> Window:
         window = window_from_json(self._result(self._visiting(url, offset)))
+        if url not in self._lists:
+            self._long = window.total_chars > EXTRACT_CHARS
         cut = not offset and window.next_offset is None and len(window.text) < window.total_chars
         self.cut = self.cut or cut
         return window
@@ -184,7 +189,7 @@ class ReplayWeb:
         self._goals.clear()
 
     def _goal_of(self, url: str) -> str:
-        return self._goals.setdefault(url, "" if url in self._lists else self.goal)
+        return self._goals.setdefault(url, self.goal if self._long and url not in self._lists else "")
 
     def _visiting(self, url: str, offset: int) -> Call:
         goal = "" if offset else self._goal_of(url)
