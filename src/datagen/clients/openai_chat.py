@@ -4,10 +4,9 @@ The SDK builds the URL, carries the key and knows the errors; retries are off th
 is sent is `ChatRequest.body()` and nothing else, for it is what the reply's cache key was made of. Every thread keeps a
 connection of its own: one pool for 256 threads spends its time in looking for a free connection.
 
-The SDK stands on httpx2, the continuation of httpx, so this module does too; pages of the web are fetched with httpx.
+An attempt has a deadline for all of it (`clients.timed_http`).
 
-An attempt has a deadline for all of it. A socket timeout alone would let a server that sends a byte a second hold a slot
-for ever.
+The key goes into one header and nowhere else: what a server says on an error is quoted without it, for some repeat it.
 """
 
 from __future__ import annotations
@@ -15,9 +14,12 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import openai
@@ -25,7 +27,9 @@ import orjson
 
 from datagen.clients.chat import ChatReply, ChatRequest, TokenLogprob, ToolCall, Usage
 from datagen.clients.streaming import assemble
+from datagen.clients.timed_http import TimedTransport
 from datagen.errors import (
+    ConfigError,
     ConnectionLostError,
     CredentialsError,
     EndpointError,
@@ -53,9 +57,9 @@ class OpenAIEngine:
         timeout_seconds: float = 180,
         stream: bool = False,
     ) -> None:
-        self._urls = tuple(url.rstrip("/") for url in base_urls)
+        self._urls = tuple(_checked_url(url) for url in base_urls)
         self.identity = identity or self._urls[0]
-        self._key = api_key or NO_KEY
+        self._key = _checked_key(api_key or NO_KEY)
         self._seconds = timeout_seconds
         self._stream = stream
         self._kept = threading.local()
@@ -71,7 +75,7 @@ class OpenAIEngine:
         if self._stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         client, transport = self._client(place)
-        transport.deadline = time.monotonic() + self._seconds
+        transport.begin(self._seconds)
         try:
             response = client.post(
                 "/chat/completions",
@@ -80,7 +84,8 @@ class OpenAIEngine:
                 options={"headers": {"Content-Type": "application/json", "Idempotency-Key": key}},
             )
         except openai.APIStatusError as exc:
-            raise _by_status(exc.response, self._urls[place]) from None
+            said = exc.response.text.replace(self._key, "[key]")[:SAID_CHARS].strip()
+            raise _by_status(exc.response, self._urls[place], said) from None
         except (openai.APIConnectionError, httpx.HTTPError) as exc:
             raise ConnectionLostError(f"{self._urls[place]}: {_cause(exc)}.") from None
         return self._reply(response.content, self._urls[place])
@@ -89,16 +94,16 @@ class OpenAIEngine:
         try:
             raw = assemble(content) if self._stream else orjson.loads(content)
             return reply_of(raw)
-        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as exc:
+        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError, ValueError) as exc:
             # Cut off on the way, or a gateway's page instead of a reply: another try may get through.
             raise ConnectionLostError(f"{url} sent no whole chat completion ({type(exc).__name__}).") from None
 
-    def _client(self, place: int) -> tuple[openai.OpenAI, _Transport]:
-        clients: dict[int, tuple[openai.OpenAI, _Transport]] | None = getattr(self._kept, "clients", None)
+    def _client(self, place: int) -> tuple[openai.OpenAI, TimedTransport]:
+        clients: dict[int, tuple[openai.OpenAI, TimedTransport]] | None = getattr(self._kept, "clients", None)
         if clients is None:
             clients = self._kept.clients = {}
         if place not in clients:
-            transport = _Transport(self._ssl)
+            transport = TimedTransport(self._ssl)
             timeout = httpx.Timeout(self._seconds, connect=min(CONNECT_SECONDS, self._seconds))
             http = httpx.Client(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
             clients[place] = (
@@ -108,36 +113,26 @@ class OpenAIEngine:
         return clients[place]
 
 
-class _Transport(httpx.HTTPTransport):
-    """One thread's connections, with a deadline for whatever is under way."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(verify=context, limits=httpx.Limits(max_connections=2, max_keepalive_connections=2))
-        self.deadline = float("inf")
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = super().handle_request(request)
-        assert isinstance(response.stream, httpx.SyncByteStream)
-        response.stream = _Timed(response.stream, self, request)
-        return response
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f'{url!r} is no base URL of a server; one looks like "http://localhost:8000/v1".')
+    if parts.username or parts.password:
+        raise ConfigError(
+            f"the base URL of {parts.hostname} holds a user or a password, and base URLs stand in rows and messages; set "
+            "api_key_env of the endpoint to the name of the variable that holds its key."
+        )
+    return url.rstrip("/")
 
 
-class _Timed(httpx.SyncByteStream):
-    """A body that has to arrive before the deadline."""
-
-    def __init__(self, stream: httpx.SyncByteStream, transport: _Transport, request: httpx.Request) -> None:
-        self._stream = stream
-        self._transport = transport
-        self._request = request
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._stream:
-            if time.monotonic() > self._transport.deadline:
-                raise httpx.ReadTimeout("the reply was not whole in time", request=self._request)
-            yield chunk
-
-    def close(self) -> None:
-        self._stream.close()
+def _checked_key(key: str) -> str:
+    plain = key.strip()
+    if not plain.isascii() or not plain.isprintable() or " " in plain:
+        raise ConfigError(
+            "the key of the endpoint holds characters that no header can carry; look at the variable that "
+            "api_key_env names, for example for a line break inside it."
+        )
+    return plain
 
 
 def _cause(exc: Exception) -> str:
@@ -145,10 +140,10 @@ def _cause(exc: Exception) -> str:
     return f"{type(cause).__name__}: {cause}".rstrip(": .")
 
 
-def _by_status(response: httpx.Response, url: str) -> EndpointError:
-    """The typed error of a status code; what the server says is quoted, never read."""
+def _by_status(response: httpx.Response, url: str, text: str) -> EndpointError:
+    """The typed error of a status code; what the server says (`text`) is quoted, never read."""
     status = response.status_code
-    said = f"{url} answered {status}: {response.text[:SAID_CHARS].strip()!r}"
+    said = f"{url} answered {status}: {text!r}"
     wait = retry_after(response.headers)
     if status == 429 or (status == 503 and wait is not None):
         return ThrottledError(f"{said}.", wait)
@@ -168,15 +163,20 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the server asks to wait; both forms of Retry-After, and the one in milliseconds."""
     try:
         if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+            return _finite(float(headers["retry-after-ms"]) / 1000)
         text = headers.get("retry-after")
         if text is None:
             return None
-        if text.strip().replace(".", "", 1).isdigit():
-            return float(text)
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        if text.strip()[:1].isdigit():
+            return _finite(float(text))
+        date = parsedate_to_datetime(text)
+        return _finite((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _finite(seconds: float) -> float | None:
+    return max(0.0, seconds) if isfinite(seconds) else None
 
 
 def reply_of(raw: Mapping[str, Any]) -> ChatReply:
@@ -184,12 +184,15 @@ def reply_of(raw: Mapping[str, Any]) -> ChatReply:
     choice = raw["choices"][0]
     message = choice["message"]
     calls = tuple(
-        ToolCall(call.get("id") or "", call["function"]["name"], call["function"].get("arguments") or "")
+        ToolCall(call.get("id") or "", call["function"]["name"], _arguments(call["function"].get("arguments")))
         for call in message.get("tool_calls") or ()
     )
+    text = message.get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError("the content of a reply is text")
     usage = raw.get("usage") or {}
     return ChatReply(
-        text=message.get("content") or "",
+        text=text,
         tool_calls=calls,
         finish_reason=choice.get("finish_reason"),
         usage=Usage(
@@ -201,6 +204,13 @@ def reply_of(raw: Mapping[str, Any]) -> ChatReply:
         refusal=message.get("refusal"),
         logprobs=_logprobs(choice.get("logprobs")),
     )
+
+
+def _arguments(raw: Any) -> str:
+    """As they came; some servers send the object itself instead of its text."""
+    if raw is None or isinstance(raw, str):
+        return raw or ""
+    return orjson.dumps(raw).decode()
 
 
 def _logprobs(raw: Mapping[str, Any] | None) -> tuple[TokenLogprob, ...] | None:

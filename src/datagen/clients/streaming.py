@@ -1,4 +1,8 @@
-"""A streamed reply put together: server-sent events back into the one object that is sent without streaming."""
+"""A streamed reply put together: server-sent events back into the one object that is sent without streaming.
+
+A reply is whole when it has a finish reason and either the closing `[DONE]` or the token counts, which come last: some
+servers (`transformers serve`) send no `[DONE]`. A connection that ends in between has lost something.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ DONE = b"[DONE]"
 
 
 def assemble(content: bytes) -> dict[str, Any]:
-    """The chat completion whose pieces the events carry. Raises `KeyError` where the stream ended before its end."""
+    """The chat completion whose pieces the events carry. Raises `ValueError` where the stream ended before its end."""
     message: dict[str, Any] = {"content": "", "tool_calls": {}}
     whole: dict[str, Any] = {"choices": [{"message": message, "finish_reason": None}]}
     ended = False
@@ -24,8 +28,8 @@ def assemble(content: bytes) -> dict[str, Any]:
         whole["usage"] = chunk.get("usage") or whole.get("usage")
         for choice in chunk.get("choices") or ():
             _add(whole["choices"][0], message, choice)
-    if not ended or whole["choices"][0]["finish_reason"] is None:
-        raise KeyError("the stream ended before the reply did")
+    if whole["choices"][0]["finish_reason"] is None or not (ended or whole.get("usage")):
+        raise ValueError("the stream ended before the reply did")
     message["tool_calls"] = [call for _, call in sorted(message["tool_calls"].items())]
     return whole
 
@@ -35,8 +39,9 @@ def _add(first: dict[str, Any], message: dict[str, Any], choice: Mapping[str, An
     message["content"] += delta.get("content") or ""
     if delta.get("refusal"):
         message["refusal"] = (message.get("refusal") or "") + delta["refusal"]
-    for piece in delta.get("tool_calls") or ():
-        call = message["tool_calls"].setdefault(piece["index"], {"id": "", "function": {"name": "", "arguments": ""}})
+    for number, piece in enumerate(delta.get("tool_calls") or ()):
+        place = piece.get("index", number)  # a server that sends whole calls may leave their numbers out
+        call = message["tool_calls"].setdefault(place, {"id": "", "function": {"name": "", "arguments": ""}})
         call["id"] = piece.get("id") or call["id"]
         told = piece.get("function") or {}
         call["function"]["name"] += told.get("name") or ""
