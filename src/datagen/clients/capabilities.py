@@ -3,7 +3,7 @@
 Servers take options that they do not know and answer as if nothing had been asked: no logprobs, no schema, no error. So
 nothing here is believed that was not seen in a reply. Every capability costs one small call of the kind that roles make:
 
-    chat          a text comes back
+    chat          a reply comes back
     usage         ... with both token counts
     tools         a tool that the user asks for is called, with arguments that are JSON, under `tool_choice: auto`
     json_schema   the schema demands a word that the messages do not tell: only a server that enforces it can say it.
@@ -11,6 +11,7 @@ nothing here is believed that was not seen in a reply. Every capability costs on
     logprobs      one alternative per token comes back
     seed          one seed, twice, gives one text; nobody needs it, and batching servers cannot promise it
 
+A model may have a bad moment, so what a role needs is drawn up to three times; logprobs and token counts are the server's.
 What fails on the way is a finding with its sentence. An endpoint that does not answer the first call is not asked again.
 """
 
@@ -61,7 +62,11 @@ TOKENS = 1024
 """At most, per reply: a model that thinks first needs room for it."""
 SHORT = 16
 ATTEMPTS = 3
+"""Tries of one call that does not come through."""
+DRAWS = 3
+"""Replies looked at, each with a seed of its own, before a model is said not to do what it only may have missed."""
 SHOWN = 60
+_UP_TO_THE_MODEL = frozenset({Capability.CHAT, Capability.TOOLS, Capability.JSON_SCHEMA})
 _SCHEMA = ReplySchema(
     "probe",
     {
@@ -151,17 +156,26 @@ class _Probe:
         self._model = model
         self._patience = patience
         self._said: ChatReply | None = None
+        self._draw = 0
 
     def find(self, capability: Capability) -> ProbeFinding:
-        try:
-            ok, sentence = _WAYS[capability](self)
-        except DatagenError as fault:
-            return ProbeFinding(capability, False, str(fault))
+        """What is seen in the first good reply, or else in the last bad one."""
+        ok, sentence = False, ""
+        for draw in range(DRAWS if capability in _UP_TO_THE_MODEL else 1):
+            self._draw = draw
+            try:
+                ok, sentence = _WAYS[capability](self)
+            except DatagenError as fault:
+                return ProbeFinding(capability, False, str(fault))
+            if ok:
+                break
         return ProbeFinding(capability, ok, sentence)
 
     def _ask(self, text: str, *, tokens: int = TOKENS, **more: Any) -> ChatReply:
         own = self._model.sampling
-        drawn = replace(own, max_tokens=min(own.max_tokens or tokens, tokens), **more.pop("sampling", {}))
+        drawn = replace(
+            own, max_tokens=min(own.max_tokens or tokens, tokens), **{"seed": self._draw, **more.pop("sampling", {})}
+        )
         told = [Message("system", f"You are being tested.{more.pop('told', '')}"), Message("user", text)]
         request = ChatRequest(model=self._model.model, messages=tuple(told), sampling=drawn, **more)
         # A key of its own for every call: servers that know such keys must answer anew, not from memory.
