@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -26,6 +27,8 @@ from datagen.errors import UnusableReplyError
 T = TypeVar("T", bound=BaseModel)
 CORRECTIONS = 2
 SHOWN_ERRORS = 6
+NOTHING = "(no reply)"
+"""Stands for an empty reply in the conversation: servers refuse turns without content."""
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\s*\Z", re.DOTALL)
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 UNKNOWN_TO_STRICT = frozenset(
@@ -87,7 +90,7 @@ def ask(
         if corrected == corrections:
             break
         current_bill().corrections += 1
-        talk += [reply.as_message(), Message("user", _correction(fault))]
+        talk += [Message("assistant", reply.text or reply.refusal or NOTHING), Message("user", _correction(fault))]
     assert fault is not None
     if keep_flawed and flawed is not None:
         return Asked(*flawed, corrections=corrections)
@@ -152,6 +155,7 @@ def told_schema(spec: ReplySchema) -> str:
     )
 
 
+@cache
 def strict_schema(schema: type[BaseModel]) -> dict[str, Any]:
     """The model's JSON schema in the form that strict servers take: every key required, none beside them."""
     closed = _closed(schema.model_json_schema())
