@@ -74,3 +74,13 @@ def test_where_a_model_is_served_is_not_identity_and_how_it_is_sampled_is():
 
     assert changed_keys(base, moved) == []
     assert changed_keys(base, warmer) == ["cast.models.m1.temperature"]
+
+
+def test_how_far_models_may_go_is_part_of_what_makes_the_rows():
+    limits = {"solver_turns": 12, "solver_context_chars": 90_000, "proposer_searches": 9, "proposer_visits": 30}
+    before = load_config("demo", [LOCAL])
+
+    for key, value in limits.items():
+        after = load_config("demo", [LOCAL, f"cast.{key}={value}"])
+        assert getattr(after.cast, key) == value
+        assert [changed.split(":")[0].split(" ")[0] for changed in changed_keys(before, after)] == [f"cast.{key}"]

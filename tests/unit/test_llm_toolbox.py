@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -28,9 +29,20 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 MAYBE = st.none() | TEXT
 HITS = st.builds(Hit, TEXT, TEXT, TEXT, TEXT, MAYBE, TEXT, st.floats(allow_nan=False, allow_infinity=False))
 NUMBER = st.integers(0, 10**9)
-LINKS = st.lists(st.builds(Link, NUMBER, NUMBER, TEXT, TEXT), max_size=3).map(tuple)
+PLACES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), TEXT), max_size=3)
+
+
+def with_links(window: Window, places: list[tuple[int, int, str]]) -> Window:
+    """The words of a link are words of the text."""
+    return replace(window, links=tuple(Link(start, end, url, window.text[start:end]) for start, end, url in places))
+
+
 WINDOWS = st.builds(
-    Window, TEXT, TEXT, TEXT, TEXT, TEXT, MAYBE, MAYBE, MAYBE, TEXT, LINKS, NUMBER, st.none() | NUMBER, NUMBER
+    with_links,
+    st.builds(
+        Window, TEXT, TEXT, TEXT, TEXT, TEXT, MAYBE, MAYBE, MAYBE, TEXT, st.just(()), NUMBER, st.none() | NUMBER, NUMBER
+    ),
+    PLACES,
 )  # fmt: skip
 
 

@@ -98,6 +98,15 @@ class CastConfig(Section):
     """Searches that one attempt of a solver may spend."""
     solver_visits: int = Field(default=120, ge=1)
     """Windows of pages that one attempt may read; a corpus without lists may have to be gone through page by page."""
+    solver_turns: int | None = Field(default=None, ge=1)
+    """Turns that a solver's or a rival seeker's conversation may take, where a model plays; as many as the budget where
+    unset."""
+    solver_context_chars: int | None = Field(default=None, ge=1_000)
+    """Characters of such a conversation after which the model has to conclude, for models with a short context."""
+    proposer_searches: int = Field(default=60, ge=1)
+    """Searches that a model may spend on one proposal."""
+    proposer_visits: int = Field(default=250, ge=1)
+    """Windows of pages that a model may read for one proposal."""
 
     @field_validator("roles", mode="before")
     @classmethod

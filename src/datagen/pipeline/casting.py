@@ -126,7 +126,7 @@ class _Casting:
             obfuscator=LlmObfuscator(obfuscator) if obfuscator else None,
             rewriter=LlmRewriter(writer) if writer else None,
             judge=LlmJudge(judge) if judge else None,
-            rival_seekers=tuple(LlmRivalSeeker(self._as(voice, "rival"), self._budget) for voice in seekers),
+            rival_seekers=tuple(self._rival_seeker(voice) for voice in seekers),
             open_book=LlmOpenBookReader(self._as(seekers[0], "open_book")) if seekers else None,
         )
 
@@ -161,9 +161,16 @@ class _Casting:
         hosts = 1 if rule is None or rule.relaxed else rule.min_hosts
         complete = self._config.knowledge.closed_types
         if voices:
+            budget = Budget(self._config.cast.proposer_searches, self._config.cast.proposer_visits)
             return tuple(
                 LlmProposer(
-                    voice, voice.model.name, self._graph, cutoff=cutoff, min_hosts=hosts, complete_types=complete
+                    voice,
+                    voice.model.name,
+                    self._graph,
+                    cutoff=cutoff,
+                    min_hosts=hosts,
+                    complete_types=complete,
+                    budget=budget,
                 )
                 for voice in voices
             )
@@ -175,8 +182,14 @@ class _Casting:
     def _solvers(self) -> tuple[Solver, ...]:
         voices = self._voices("solver")
         if voices:
-            return tuple(LlmSolver(voice, voice.model.name, self._budget) for voice in voices)
+            turns, chars = self._config.cast.solver_turns, self._config.cast.solver_context_chars
+            return tuple(LlmSolver(v, v.model.name, self._budget, turns=turns, context_chars=chars) for v in voices)
         return TopDownSolver(self._competence, self._budget), BottomUpSolver(self._competence, self._budget)
+
+    def _rival_seeker(self, voice: Voice) -> RivalSeeker:
+        cast = self._config.cast
+        seeker = self._as(voice, "rival")
+        return LlmRivalSeeker(seeker, self._budget, turns=cast.solver_turns, context_chars=cast.solver_context_chars)
 
     def _guessers(self) -> tuple[Guesser, ...]:
         """Models and the prior of the corpus, as many as the config names: each must fail."""

@@ -34,10 +34,18 @@ REPORT = FinalTool("report_rival", "End the search with the other answer, or wit
 class LlmRivalSeeker:
     """Seeks with the two tools, in a conversation that is fresh for every attempt."""
 
-    def __init__(self, voice: Voice, budget: Budget | None = None, *, context_chars: int | None = None) -> None:
+    def __init__(
+        self,
+        voice: Voice,
+        budget: Budget | None = None,
+        *,
+        turns: int | None = None,
+        context_chars: int | None = None,
+    ) -> None:
         self.name = voice.model.name
         self._voice = voice
         self._budget = budget or Budget()
+        self._turns = turns
         self._context_chars = context_chars
 
     def seek(self, question: str, known: str, web: Web, attempt: int) -> Attempt:
@@ -53,6 +61,7 @@ class LlmRivalSeeker:
             REPORT,
             budget,
             seed=draw("rival", self.name, question, known, attempt),
+            turns=self._turns,
             context_chars=self._context_chars,
         )
         rival = None if done.value is None else given(done.value.rival)

@@ -5,7 +5,7 @@ arguments that the tool has, and nothing of it is ever evaluated. A result is on
 
     search  {"results": [{"url", "title", "host", "source_kind", "published_at", "snippet", "score"}, ...]}
     visit   {"page_id", "url", "host", "title", "source_kind", "published_at", "about_url", "entity_type", "offset",
-             "next_offset", "total_chars", "text", "links": [{"start", "end", "url", "anchor"}, ...]}
+             "next_offset", "total_chars", "text", "links": [[start, end, url], ...]}
     error   {"error": "not_found", "message": "There is no page at ..."}
 
 JSON is the fence: page text only ever stands inside a string of it. `<` is written as an escape there, for chat
@@ -79,7 +79,8 @@ SEARCH = tool_of("search", "Search the web. Returns the best pages with a snippe
 VISIT = tool_of(
     "visit",
     "Read a page. With a `goal`, a long page is answered with its passages about the goal; a short one comes whole. "
-    "Without one, a window of the text at a time. Returns the text, its links and `next_offset`.",
+    "Without one, a window of the text at a time. Returns the text, its links as [start, end, address] of words "
+    "in the text, and `next_offset`.",
     VisitArguments,
 )
 
@@ -110,7 +111,7 @@ def hits_to_json(hits: Sequence[Hit]) -> str:
 
 def window_to_json(window: Window) -> str:
     raw = {name: getattr(window, name) for name in _WINDOW_FIELDS}
-    links = [{"start": li.start, "end": li.end, "url": li.url, "anchor": li.anchor} for li in window.links]
+    links = [(link.start, link.end, link.url) for link in window.links]
     return _dumps(raw | {"text": window.text, "links": links})
 
 
@@ -152,4 +153,6 @@ def hits_from_json(raw: Mapping[str, Any]) -> list[Hit]:
 def window_from_json(raw: Mapping[str, Any]) -> Window:
     """The window of a visit's result."""
     fields = {name: raw[name] for name in _WINDOW_FIELDS}
-    return Window(**fields, text=raw["text"], links=tuple(Link(**link) for link in raw["links"]))
+    text = raw["text"]
+    links = tuple(Link(start, end, url, text[start:end]) for start, end, url in raw["links"])
+    return Window(**fields, text=text, links=links)
