@@ -91,7 +91,8 @@ def _check_model(seen: ModelFindings) -> list[Finding]:
     """A row per capability, and one that says whether the model can play its roles."""
     name = seen.model.name
     rows = []
-    for finding in seen.found:
+    answers = bool(seen.found) and seen.found[0].ok
+    for finding in seen.found if answers else seen.found[:1]:
         needed = seen.needed(finding)
         detail = finding.sentence if finding.ok or needed else f"missing, and not needed: {finding.sentence}"
         rows.append(Finding(f"{name} {finding.capability}", finding.ok or not needed, detail))
