@@ -176,6 +176,21 @@ def test_a_fault_of_the_engine_may_be_tried_again(kind):
         engine.attempt(asks("a"), "key")
 
 
+def test_a_batch_that_comes_back_short_or_cannot_be_sorted_fails_its_calls_and_no_later_one():
+    stand = Stand()
+    engine = VllmEngine("tiny", {}, surface=stand)
+    whole = stand.chat
+    stand.chat = lambda **batch: whole(**batch)[:-1]
+
+    with pytest.raises(OverloadedError, match="0 outputs came for 1"):
+        engine.attempt(asks("q"), "key")
+    with pytest.raises(InvalidRequestError):
+        engine.attempt(asks("q", sampling=Sampling(extra={"chat_template_kwargs": {"x": object()}})), "key")
+
+    stand.chat = whole
+    assert engine.attempt(asks("q"), "key").text == "<q>"
+
+
 @ENGINES
 def test_a_model_that_cannot_be_loaded_ends_the_run_with_a_sentence(kind):
     engine = kind("tiny", {}, surface=Stand(load_fault=RuntimeError("no GPU")))

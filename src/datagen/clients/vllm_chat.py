@@ -34,6 +34,8 @@ BATCH = 256
 """Calls in one batch at most."""
 LINGER_SECONDS = 0.02
 """How long a batch waits for one more call."""
+RENDERED = {"add_generation_prompt": True, "continue_final_message": False, "tokenize": False}
+"""How `LLM.chat` has a conversation rendered; `AsyncLLM` is told."""
 CLIENT_FAULTS = frozenset({"VLLMClientError", "VLLMValidationError", "ValueError", "TypeError"})
 """Types, by name, of what vLLM raises for a request that it will never answer."""
 
@@ -155,8 +157,12 @@ class VllmEngine:
                 for call in batch:
                     call.settle(broken)
                 continue
-            for together in _alike(batch):
-                self._run(llm, together)
+            try:
+                for together in _alike(batch):
+                    self._run(llm, together)
+            except Exception as exc:  # noqa: BLE001  without this thread every later call would wait for ever
+                for call in batch:
+                    call.settle(_as_fault(exc))
 
     def _gather(self) -> list[_Waiting]:
         """The next batch: everything that waits, and what comes while it still comes."""
@@ -188,13 +194,16 @@ class VllmEngine:
     def _chat(self, llm: Any, requests: list[ChatRequest]) -> Any:
         defaults = llm.model_config.get_diff_sampling_param()
         first = requests[0]
-        return llm.chat(
+        outputs = llm.chat(
             messages=[wire.conversation(request) for request in requests],
             sampling_params=[_sampling(self._surface, request, defaults) for request in requests],
             tools=wire.tools(first),
             chat_template_kwargs=wire.template_options(first) or None,
             use_tqdm=False,
         )
+        if len(outputs) != len(requests):
+            raise RuntimeError(f"{len(outputs)} outputs came for {len(requests)} conversations")
+        return outputs
 
 
 class AsyncVllmEngine:
@@ -225,7 +234,7 @@ class AsyncVllmEngine:
     async def _reply(self, request: ChatRequest) -> ChatReply:
         engine = await self._engine()
         try:
-            options = wire.template_options(request) | {"tools": wire.tools(request), "add_generation_prompt": True}
+            options = wire.template_options(request) | {"tools": wire.tools(request)} | RENDERED
             _, prompts = await engine.renderer.render_chat_async(
                 [wire.conversation(request)], self._surface.chat_params(options)
             )
