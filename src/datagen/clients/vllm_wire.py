@@ -119,7 +119,7 @@ def _logprobs(
     """The chosen token is among those of its position whether or not it is one of the `wanted` likeliest."""
     tokens = []
     for token_id, seen in zip(token_ids, positions, strict=True):
-        ranked = sorted((one for one in seen.values() if one.rank <= wanted), key=lambda one: one.rank)
+        ranked = sorted((one for one in seen.values() if one.rank and one.rank <= wanted), key=lambda one: one.rank)
         top = tuple((one.decoded_token or "", one.logprob) for one in ranked)
         tokens.append(TokenLogprob(seen[token_id].decoded_token or "", seen[token_id].logprob, top))
     return tuple(tokens)
