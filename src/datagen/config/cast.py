@@ -39,7 +39,7 @@ class EndpointConfig(Section):
     timeout_seconds: float = Field(default=180, gt=0)
     """How long one try may take in all."""
     stream: bool = False
-    """Read replies as they are written; shows a stalled server sooner, costs a little processor time."""
+    """Read replies as they are written, for gateways that cut silent connections; costs a little processor time."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """A fixed rate, for services that sell one."""
     engine_options: dict[str, Any] = {}
