@@ -74,6 +74,19 @@ def test_a_planted_key_is_nowhere_but_in_the_environment(tmp_path, small_web, mo
     assert KEY not in repr(config)
 
 
+def test_what_a_flow_is_given_as_parameters_holds_no_key(tmp_path, small_web, monkeypatch):
+    from flows.requests import RunRequest
+
+    monkeypatch.setenv("PRACTICE_KEY", KEY)
+    sets = overlays(tmp_path, small_web, "http://127.0.0.1:9/v1", "cast.endpoints.practice.api_key_env=PRACTICE_KEY")
+    request = RunRequest(config="demo", overlays=tuple(sets))
+
+    assert request.load().cast.endpoints["practice"].api_key_env == "PRACTICE_KEY"
+    assert KEY not in request.model_dump_json() + request.load().model_dump_json()
+    with pytest.raises(ConfigError, match="api_key_env"):  # a key where the name of a variable belongs
+        RunRequest(config="demo", overlays=(*sets, f"cast.endpoints.practice.api_key_env={KEY}")).load()
+
+
 def test_a_wrong_key_ends_the_run_with_a_sentence_that_does_not_repeat_it(tmp_path, small_web, monkeypatch):
     monkeypatch.setenv("PRACTICE_KEY", KEY)
     with practice(require_key="PRACTICE_KEY") as server:
