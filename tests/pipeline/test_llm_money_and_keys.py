@@ -83,7 +83,7 @@ def test_what_a_flow_is_given_as_parameters_holds_no_key(tmp_path, small_web, mo
 
     assert request.load().cast.endpoints["practice"].api_key_env == "PRACTICE_KEY"
     assert KEY not in request.model_dump_json() + request.load().model_dump_json()
-    with pytest.raises(ConfigError, match="api_key_env"):  # a key where the name of a variable belongs
+    with pytest.raises(ValueError, match="api_key_env"):  # a key where the name of a variable belongs
         RunRequest(config="demo", overlays=(*sets, f"cast.endpoints.practice.api_key_env={KEY}")).load()
 
 
