@@ -21,8 +21,6 @@ class ScriptedServer(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
         self.guard = threading.Lock()
-        self.at_once = 0
-        self.most_at_once = 0
 
     @property
     def netloc(self) -> str:
@@ -50,14 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.asked.append((self.headers.get("Host", ""), self.path))
             server.headers.append(dict(self.headers.items()))
             server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-            server.at_once += 1
-            server.most_at_once = max(server.most_at_once, server.at_once)
-        try:
-            route = server.routes.get(self.path) or server.routes.get(self.path.partition("?")[0])
-            (route or answer(b"<html>nothing", status=404))(self)
-        finally:
-            with server.guard:
-                server.at_once -= 1
+        route = server.routes.get(self.path) or server.routes.get(self.path.partition("?")[0])
+        (route or answer(b"<html>nothing", status=404))(self)
 
     do_POST = do_GET  # noqa: N815  http.server's name
 
