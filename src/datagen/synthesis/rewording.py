@@ -6,21 +6,24 @@
                            │       a judge says "the same question", asked both ways round?  ──► entailment
                            └─── up to three drafts, then the grammar's words stay: "grammar"
 
-Names that the question hides may not occur in the new words, whoever wrote them.
+Names that the question hides may not occur in the new words, whoever wrote them. A judge overlooks a changed year more
+easily than a changed thought, so words that it is asked about have the question's figures and names, all and no others.
 """
 
 from __future__ import annotations
 
 import random
+import re
 
 from datagen.errors import ParseError
-from datagen.knowledge.formula import Query
+from datagen.knowledge.formula import EntityRef, Match, Query, walk_clues
 from datagen.language.parse import same_meaning
 from datagen.synthesis.answers import contains_words, words_of
 from datagen.synthesis.settings import Workbench
 
 DRAFTS = 3
 GRAMMAR, PARSED, ENTAILED = "grammar", "parse_back", "entailment"
+_FIGURES = re.compile(r"\d+")
 
 
 def reworded(
@@ -35,7 +38,7 @@ def reworded(
             continue
         if _reads_back(bench, words, query):
             return words, PARSED
-        if bench.judge is not None and _is_same(bench, question, words):
+        if bench.judge is not None and _keeps(question, words, query) and _is_same(bench, question, words):
             return words, ENTAILED
     return question, GRAMMAR
 
@@ -45,6 +48,19 @@ def _reads_back(bench: Workbench, words: str, query: Query) -> bool:
         return same_meaning(bench.parser.parse(words), query)
     except ParseError:
         return False
+
+
+def _keeps(question: str, words: str, query: Query) -> bool:
+    """Whether the figures are the question's, and the names that it states are there."""
+    if sorted(_FIGURES.findall(question)) != sorted(_FIGURES.findall(words)):
+        return False
+    said = words_of(words)
+    return all(contains_words(said, words_of(name)) for name in _stated_names(query))
+
+
+def _stated_names(query: Query) -> list[str]:
+    matches = (clue for _, clue in walk_clues(query.root) if isinstance(clue, Match))
+    return [clue.value.name for clue in matches if isinstance(clue.value, EntityRef)]
 
 
 def _is_same(bench: Workbench, question: str, words: str) -> bool:

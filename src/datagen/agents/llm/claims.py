@@ -65,11 +65,11 @@ class ClaimReader:
         memory = current_bill().memory
         key = ("claims", self._voice.model.name, page.id)
         if key not in memory:
-            memory[key] = tuple(claim for window in _windows(page) for claim in self._of_window(page, window))
+            memory[key] = tuple(claim for start, window in _windows(page) for claim in self._of_window(window, start))
         found: tuple[QuotedClaim, ...] = memory[key]
         return found
 
-    def _of_window(self, page: Page, window: Page) -> Iterator[QuotedClaim]:
+    def _of_window(self, window: Page, shift: int) -> Iterator[QuotedClaim]:
         asked = self._voice.ask(
             "claims",
             ClaimsReply,
@@ -78,18 +78,17 @@ class ClaimReader:
             keep_flawed=True,
             page=page_section(window, CLAIM_WINDOW),
         )
-        shift = page.text.find(window.text)
         kept = 0
         for claim in asked.value.claims:
             span = find_quote(window.text, claim.quote)
             if span is not None:
                 kept += 1
                 yield QuotedClaim(
-                    claim.subject, claim.relation, claim.object, page.url, span[0] + shift, span[1] + shift
+                    claim.subject, claim.relation, claim.object, window.url, span[0] + shift, span[1] + shift
                 )
         if asked.problems_left and not kept:
             raise UnusableReplyError(
-                f"none of {len(asked.value.claims)} claims that {self._voice.model.name} made of {page.url} has its quote there.",
+                f"none of {len(asked.value.claims)} claims that {self._voice.model.name} made of {window.url} has its quote there.",
                 "no_quoted_claims",
             )
 
@@ -105,31 +104,32 @@ def unquoted(reply: ClaimsReply, text: str) -> list[str]:
 
 
 def find_quote(text: str, quote: str) -> tuple[int, int] | None:
-    """Where a quote stands in a text, whatever the white space between its words."""
+    """Where a quote stands in a text, whatever the white space between its words.
+
+    It stands there in whole words: "Opened: 190" is no quote from "Opened: 1901".
+    """
     for words in (quote.split(), plain(quote).split()):
-        if not words:
-            continue
-        exact = text.find(" ".join(words))
-        if exact >= 0:
-            return exact, exact + len(" ".join(words))
-        found = re.search(r"\s+".join(map(re.escape, words)), text)
-        if found is not None:
+        if words and (found := _whole_words(words).search(text)) is not None:
             return found.span()
     return None
 
 
-def _windows(page: Page) -> Sequence[Page]:
-    """The page cut at line ends into pieces that fit a prompt."""
-    if len(page.text) <= CLAIM_WINDOW:
-        return (page,)
-    pieces, start = [], 0
+def _whole_words(words: Sequence[str]) -> re.Pattern[str]:
+    before = r"(?<!\w)" if re.match(r"\w", words[0]) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", words[-1]) else ""
+    return re.compile(before + r"\s+".join(map(re.escape, words)) + after)
+
+
+def _windows(page: Page) -> Iterator[tuple[int, Page]]:
+    """The page cut at line ends into pieces that fit a prompt, each with its place; blank ones are left out."""
+    start = 0
     while start < len(page.text):
         end = min(start + CLAIM_WINDOW, len(page.text))
         if end < len(page.text):
             end = page.text.rfind("\n", start + 1, end) + 1 or end
-        pieces.append(_piece(page, start, end))
+        if page.text[start:end].strip():
+            yield start, _piece(page, start, end)
         start = end
-    return pieces
 
 
 def _piece(page: Page, start: int, end: int) -> Page:

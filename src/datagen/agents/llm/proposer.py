@@ -102,22 +102,14 @@ def _shown_seed(seed: SeedQuestion | None) -> str:
 
 
 def _answer(said: ProposalArguments, told: Sequence[Told], names: dict[str, str]) -> str:
-    wanted = said.asked.casefold().strip()
-    for each in told:
-        if wanted and each.claim.subject == said.answer and each.claim.relation.casefold().strip() == wanted:
-            return names.get(each.claim.object, each.claim.object)
-    return names[said.answer]
+    asked = next((each.claim.object for each in told if each.asked), None)
+    return names[said.answer] if asked is None else asked
 
 
 def _outline(said: ProposalArguments, told: Sequence[Told]) -> Outline:
     """The claims by letter, without the one that states what is asked for."""
-    wanted = said.asked.casefold().strip()
-    claims = [
-        (each.claim.subject, each.claim.relation, each.claim.object)
-        for each in told
-        if not (wanted and each.claim.subject == said.answer and each.claim.relation.casefold().strip() == wanted)
-    ]
-    return Outline(tuple((v.id, v.kind) for v in said.vertices), tuple(claims), said.answer, said.asked)
+    claims = tuple((each.claim.subject, each.claim.relation, each.claim.object) for each in told if not each.asked)
+    return Outline(tuple((v.id, v.kind) for v in said.vertices), claims, said.answer, said.asked)
 
 
 def _hop(told: Told, names: dict[str, str]) -> Hop:

@@ -68,15 +68,32 @@ def problems_of(said: ProposalArguments, windows: Sequence[Window]) -> list[str]
     found = []
     if len(said.claims) < MIN_CLAIMS:
         found.append(f"At least {MIN_CLAIMS} claims are needed.")
+    if len(known) < len(said.vertices):
+        found.append("Two vertices have the same letter.")
     if said.answer not in known:
         found.append(f"The answer {said.answer!r} is none of the vertices.")
+    elif said.asked.strip() and asked_claim(said) is None:
+        found.append(f"No claim about {said.answer} says {said.asked!r} of it with a date or number as its object.")
     for claim in said.claims:
         if not any(window.url == claim.url and place_of(window, claim.quote) for window in windows):
             found.append(f"No visited window of {claim.url[:200]} contains the quote {claim.quote[:120]!r}.")
+        if not {claim.subject, claim.object} & known:
+            found.append(f"The claim {claim.relation[:100]!r} of {claim.subject[:100]!r} concerns no vertex.")
     unreached = known - reached_from(said)
     if said.answer in known and unreached:
         found.append(f"No chain of claims leads from the answer to {', '.join(sorted(unreached))}.")
     return found[:8]
+
+
+def asked_claim(said: ProposalArguments) -> ClaimArgument | None:
+    """The claim whose object is asked for; the first one where several have the relation. None where a name is."""
+    wanted, vertices = _folded(said.asked), {vertex.id for vertex in said.vertices}
+    about = (c for c in said.claims if c.subject == said.answer and c.object not in vertices)
+    return next((claim for claim in about if wanted and _folded(claim.relation) == wanted), None)
+
+
+def _folded(words: str) -> str:
+    return " ".join(words.casefold().split())
 
 
 def reached_from(said: ProposalArguments) -> set[str]:
@@ -93,13 +110,18 @@ def reached_from(said: ProposalArguments) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A claim with what is known of it: its place in the page, and the fact of the graph that it states, if any."""
+    """A claim with what is known of it: its place in the page, and the fact of the graph that it states, if any.
+
+    A claim that puts a fact the other way round ("Hill End", "home of", "Harlan Rovers") is turned to stand as the fact.
+    """
 
     claim: ClaimArgument
     window: Window
     start: int
     end: int
     fact: Fact | None
+    asked: bool = False
+    """Whether its object is what the question asks for."""
 
 
 class Joiner:
@@ -112,15 +134,30 @@ class Joiner:
     def told(self, said: ProposalArguments, windows: Sequence[Window]) -> list[Told]:
         """Claims whose quote was found, in order."""
         by_id = {vertex.id: vertex for vertex in said.vertices}
+        asked = asked_claim(said)
         told = []
         for claim in said.claims:
             for window in windows:
                 span = place_of(window, claim.quote) if window.url == claim.url else None
                 if span is not None:
-                    start, end = span
-                    told.append(Told(claim, window, start, end, self._fact(claim, by_id, start, end)))
+                    joined, fact = self._joined(claim, by_id, *span)
+                    told.append(Told(joined, window, *span, fact, claim is asked))
                     break
         return told
+
+    def _joined(
+        self, claim: ClaimArgument, by_id: Mapping[str, VertexArgument], start: int, end: int
+    ) -> tuple[ClaimArgument, Fact | None]:
+        """The claim, turned round if that is how it states a fact, and the fact."""
+        fact = self._fact(claim, by_id, start, end)
+        if fact is not None:
+            return claim, fact
+        turned = claim.model_copy(update={"subject": claim.object, "object": claim.subject})
+        fact = self._fact(turned, by_id, start, end)
+        if fact is None or fact.object_key is None:
+            return claim, None
+        label = self._graph.catalogue.relations[fact.relation].label
+        return turned.model_copy(update={"relation": label}), fact
 
     def _fact(self, claim: ClaimArgument, by_id: Mapping[str, VertexArgument], start: int, end: int) -> Fact | None:
         subject, value = (by_id[e].name if e in by_id else e for e in (claim.subject, claim.object))
@@ -130,8 +167,20 @@ class Joiner:
 
     def to_query(self, said: ProposalArguments, told: Sequence[Told]) -> Query:
         """The formula of a proposal: over the graph's relations where every claim is grounded, else over free ones."""
-        tree = _Tree(self._graph, said, told, grounded=all(t.fact is not None for t in told))
+        tree = _Tree(self._graph, said, told, grounded=_agree(said, told))
         return tree.query()
+
+
+def _agree(said: ProposalArguments, told: Sequence[Told]) -> bool:
+    """Whether every claim is grounded, and each letter is one entity in all of its claims."""
+    keys: dict[str, set[str | None]] = {vertex.id: set() for vertex in said.vertices}
+    for each in told:
+        if each.fact is None:
+            return False
+        for end, key in ((each.claim.subject, each.fact.subject), (each.claim.object, each.fact.object_key)):
+            if end in keys:
+                keys[end].add(key)
+    return all(len(found) <= 1 and None not in found for found in keys.values())
 
 
 class _Tree:
@@ -156,12 +205,10 @@ class _Tree:
 
     def _take_asked(self) -> Told | None:
         """The claim whose object is the answer."""
-        wanted = self._said.asked.casefold().strip()
-        for told in self._waiting:
-            if wanted and told.claim.subject == self._said.answer and told.claim.relation.casefold().strip() == wanted:
-                self._waiting.remove(told)
-                return told
-        return None
+        asked = next((told for told in self._waiting if told.asked), None)
+        if asked is not None:
+            self._waiting.remove(asked)
+        return asked
 
     def _node(self, vertex: str) -> Node:
         self._placed.add(vertex)
