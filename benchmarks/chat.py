@@ -158,10 +158,10 @@ def report_job(records: int, scenarios: list[Scenario], generators: dict[str, tu
     for number, scenario in enumerate(scenarios):
         load, speeds, fates = os.getloadavg()[0], [], []
         for name, (python, script) in generators.items():
-            print(f"{scenario.name}: {name} ...", file=sys.stderr, flush=True)
             seen, score = run_job(python, script, records, scenario, keep / f"{number}-{Path(script).stem}")
             speeds.append(speed_row(name, seen, score, scenario.slots))
             fates.append(fate_row(name, seen, score))
+            print(f"{scenario.name}: {speeds[-1]} | {fates[-1]}", file=sys.stderr, flush=True)
         print(f"\n{scenario.name}; {records:,} records, load before {load:.1f}\n")
         print_table(
             "generator | right records/s | replies/s | of ideal | CPU ms per request | start-up CPU s | peak MB | whole s", speeds
