@@ -28,7 +28,7 @@ class Peer:
 
 
 PEERS = (
-    # It asks for the certifi of the week it was released in, which not every mirror has. Any does.
+    # It asks for a certifi so new that not every mirror has it. Any does.
     Peer(
         "DataDesigner 0.9.7",
         "data_designer_job.py",
