@@ -10,7 +10,7 @@ there after the corrections is dropped, and where nothing is left the candidate 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, Field
@@ -106,18 +106,31 @@ def unquoted(reply: ClaimsReply, text: str) -> list[str]:
 def find_quote(text: str, quote: str) -> tuple[int, int] | None:
     """Where a quote stands in a text, whatever the white space between its words.
 
-    It stands there in whole words: "Opened: 190" is no quote from "Opened: 1901".
+    It stands there in whole words and numbers: "Opened: 190" is no quote from "Opened: 1901", nor "12" from "12,000".
     """
     for words in (quote.split(), plain(quote).split()):
-        if words and (found := _whole_words(words).search(text)) is not None:
-            return found.span()
+        if words:
+            for found in re.finditer(r"\s+".join(map(re.escape, words)), text):
+                if not (_goes_on(text, found.start()) or _goes_on(text, found.end())):
+                    return found.span()
     return None
 
 
-def _whole_words(words: Sequence[str]) -> re.Pattern[str]:
-    before = r"(?<!\w)" if re.match(r"\w", words[0]) else ""
-    after = r"(?!\w)" if re.search(r"\w\Z", words[-1]) else ""
-    return re.compile(before + r"\s+".join(map(re.escape, words)) + after)
+def _goes_on(text: str, place: int) -> bool:
+    """Whether a word or a number goes on across a place in a text."""
+    before, after = text[max(place - 2, 0) : place], text[place : place + 2]
+    if not before or not after:
+        return False
+    if after[0] in ".,":
+        return before[-1].isdecimal() and after[1:].isdecimal()
+    if before[-1] in ".,":
+        return before[:-1].isdecimal() and after[0].isdecimal()
+    return _in_word(before[-1]) and _in_word(after[0])
+
+
+def _in_word(char: str) -> bool:
+    """Letters with upper and lower case, and digits. Scripts without case often set no spaces between words."""
+    return char.isdigit() or char.lower() != char.upper()
 
 
 def _windows(page: Page) -> Iterator[tuple[int, Page]]:
