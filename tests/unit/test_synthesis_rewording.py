@@ -96,7 +96,8 @@ def test_nothing_that_a_model_writes_is_taken_without_a_check(words):
 
 
 @pytest.mark.parametrize(
-    ("words", "kind"), [("12 May 2016", "date"), ("1969", "date"), ("4,812", "number"), ("green and white", "text")]
+    ("words", "kind"),
+    [("12 May 2016", "date"), ("1969", "date"), ("4,812", "number"), ("4812", "number"), ("green and white", "text")],
 )
 def test_an_answer_in_words_is_graded_by_what_it_can_be_read_as(words, kind):
     assert answer_said(words, replace(QUERY, ask="~said of it")).type == kind

@@ -18,6 +18,8 @@ from datagen.synthesis.proving import Stop
 from datagen.synthesis.settings import Workbench
 
 MODEL = "model"
+LAST_YEAR = 2100
+"""Four digits beyond it are a number: "4812" seats."""
 
 
 def draft_uncertified(bench: Workbench, proposal: Proposal, rng: random.Random) -> Draft | Stop:
@@ -47,7 +49,7 @@ def draft_uncertified(bench: Workbench, proposal: Proposal, rng: random.Random) 
 def answer_said(words: str, query: Query) -> Answer:
     """A gradable answer from words: a date or number where one is asked for and can be read, else a name."""
     if query.ask is not None:
-        for kind in ("date", "number"):
+        for kind in ("number",) if words.isdecimal() and int(words) > LAST_YEAR else ("date", "number"):
             value = parse_literal(words, kind)
             answer = literal_answer(value) if value is not None else None
             if answer is not None:
