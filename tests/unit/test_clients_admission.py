@@ -15,6 +15,7 @@ from datagen.clients.admission import (
     COOL_DOWN_SECONDS,
     MIN_WINDOW,
     PATIENCE_SECONDS,
+    REST_SECONDS,
     SUCCESSES_PER_STEP,
     AdaptiveLimit,
     Clock,
@@ -222,6 +223,30 @@ def test_nobody_starts_before_the_time_that_the_endpoint_asked_for_is_over():
             started.append(clock.now())
 
     assert started == [130.0, 130.0, 130.0]
+
+
+def test_the_slot_of_a_call_that_was_turned_away_rests_so_that_not_all_who_wait_bounce_one_after_another():
+    clock = HandClock()
+    limiter = Limiter(4, 4, clock=clock)
+
+    for _ in range(3):
+        with limiter.slot():
+            limiter.throttled(None)
+    began = clock.time
+    with limiter.slot():  # of the three slots that the cut left, all rest
+        assert clock.time == pytest.approx(began + REST_SECONDS)
+
+    assert limiter.standing()["in_flight"] == 0
+
+
+def test_an_endpoint_that_says_how_long_to_wait_is_waited_for_and_no_slot_rests_beyond_that():
+    clock = HandClock()
+    limiter = Limiter(4, 4, clock=clock)
+    with limiter.slot():
+        limiter.throttled(0.1)
+
+    with limiter.slot(), limiter.slot(), limiter.slot():
+        assert clock.time == pytest.approx(100.1)
 
 
 def test_a_slot_comes_back_when_its_block_fails():

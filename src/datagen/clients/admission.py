@@ -31,6 +31,8 @@ from datagen.errors import EndpointDownError
 BACK_OFF = 0.75
 COOL_DOWN_SECONDS = 2.0
 SUCCESSES_PER_STEP = 25
+REST_SECONDS = 0.25
+"""How long the slot of a call that was turned away stays closed, where the endpoint does not say how long to wait."""
 MIN_WINDOW = 20
 """Calls that have to have ended before an endpoint can be taken for down."""
 DOWN_SHARE = 0.95
@@ -148,6 +150,8 @@ class Limiter:
         self._queue: deque[_Turn] = deque()
         self._in_flight = 0
         self._shut_until = 0.0
+        self._resting: deque[float] = deque()
+        """Until when each slot stays closed whose call was turned away."""
         self._down: str | None = None
         self._counts = {"succeeded": 0, "throttled": 0, "failed": 0}
 
@@ -178,6 +182,9 @@ class Limiter:
             elif retry_after is not None and now + retry_after > self._shut_until:
                 self._shut_until = now + retry_after
                 self._wake_first()
+            elif retry_after is None:
+                # Calls that are turned away come back at once; without a rest, all who wait would bounce one after another.
+                self._resting.append(now + REST_SECONDS)
 
     def failed(self) -> None:
         """A try that failed on the endpoint's side: 5xx, reset, timeout."""
@@ -226,8 +233,7 @@ class Limiter:
             self.check()
             turn.event.clear()
             # The first in line wakes by itself when the door opens again, and lets the others in.
-            shut = self._shut_until - self._clock.now()
-            return shut if shut > 0 and self._queue[0] is turn else None
+            return self._opens_in() if self._queue[0] is turn else None
 
     def _withdraw(self, turn: _Turn) -> None:
         """Somebody who waited goes away: interrupted, or told that the endpoint is down."""
@@ -241,15 +247,26 @@ class Limiter:
 
     # The guard is held in everything below.
 
+    def _opens_in(self) -> float | None:
+        """Seconds until time alone opens the door further; None where only others' slots do."""
+        now = self._clock.now()
+        until = self._shut_until if self._shut_until > now else next(iter(self._resting), 0.0)
+        return until - now if until > now else None
+
     def _admit(self) -> None:
         """Hand free slots to those who have waited longest."""
-        while self._queue and self._in_flight < self._allowed.limit and self._down is None:
-            if self._clock.now() < self._shut_until:
+        now = self._clock.now()
+        while self._resting and self._resting[0] <= now:
+            self._resting.popleft()
+        while self._queue and self._in_flight + len(self._resting) < self._allowed.limit and self._down is None:
+            if now < self._shut_until:
                 return
             turn = self._queue.popleft()
             self._in_flight += 1
             turn.admitted = True
             turn.event.set()
+        if self._resting:
+            self._wake_first()  # whoever is first now has to know when the next slot has rested
 
     def _wake_first(self) -> None:
         if self._queue:
