@@ -102,8 +102,7 @@ class QuotedClaimBook(ClaimBook):
         key = ("quotations", url)
         if key not in memory:
             page = self._page(url)
-            quoted = self._reader.read(page) if page is not None else ()
-            memory[key] = [Quotation(c.subject, c.relation, c.object, c.url, c.start, c.end) for c in quoted]
+            memory[key] = self._reader.read(page) if page is not None else ()
         found: Sequence[Quotation] = memory[key]
         return found
 

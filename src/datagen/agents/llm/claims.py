@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pydantic import BaseModel, Field
 
@@ -20,6 +20,7 @@ from datagen.agents.llm.open_book import page_section
 from datagen.agents.llm.voice import Voice, draw
 from datagen.clients.billing import current_bill
 from datagen.errors import UnusableReplyError
+from datagen.knowledge.grounding import Quotation
 from datagen.records.page import Page
 
 MAX_CLAIMS = 200
@@ -42,34 +43,22 @@ class ClaimsReply(BaseModel):
     claims: tuple[ClaimReply, ...] = Field(max_length=MAX_CLAIMS)
 
 
-@dataclass(frozen=True, slots=True)
-class QuotedClaim:
-    """A claim whose quote stands on the page, at `start` to `end` of its text."""
-
-    subject: str
-    relation: str
-    object: str
-    url: str
-    start: int
-    end: int
-
-
 class ClaimReader:
     """Reads pages through a model."""
 
     def __init__(self, voice: Voice) -> None:
         self._voice = voice
 
-    def read(self, page: Page) -> tuple[QuotedClaim, ...]:
+    def read(self, page: Page) -> tuple[Quotation, ...]:
         """All quoted claims of a page; once per record, however often the record comes back to it."""
         memory = current_bill().memory
         key = ("claims", self._voice.model.name, page.id)
         if key not in memory:
             memory[key] = tuple(claim for start, window in _windows(page) for claim in self._of_window(window, start))
-        found: tuple[QuotedClaim, ...] = memory[key]
+        found: tuple[Quotation, ...] = memory[key]
         return found
 
-    def _of_window(self, window: Page, shift: int) -> Iterator[QuotedClaim]:
+    def _of_window(self, window: Page, shift: int) -> Iterator[Quotation]:
         asked = self._voice.ask(
             "claims",
             ClaimsReply,
@@ -83,7 +72,7 @@ class ClaimReader:
             span = find_quote(window.text, claim.quote)
             if span is not None:
                 kept += 1
-                yield QuotedClaim(
+                yield Quotation(
                     claim.subject, claim.relation, claim.object, window.url, span[0] + shift, span[1] + shift
                 )
         if asked.problems_left and not kept:
