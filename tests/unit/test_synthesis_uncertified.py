@@ -6,15 +6,18 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.unit.practice_league import CATALOGUE
+from tests.unit.practice_league import CATALOGUE, Table, voice
 from tests.unit.test_agents_symbolic import SITE, football_pages, page, url_of
 
+from datagen.agents.llm.fencing import plain
+from datagen.agents.llm.writer import LlmRewriter
 from datagen.agents.roles import Outline, Proposal
 from datagen.knowledge.formula import Edge, Match, Node, Query
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.grounding import Grounder, Quotation
 from datagen.knowledge.literals import text_literal
 from datagen.knowledge.reading import Reader
+from datagen.practice.minds import SymbolicMind
 from datagen.records.fact import Evidence, Fact
 from datagen.records.question import Hop
 from datagen.synthesis.draft import Draft
@@ -51,6 +54,15 @@ def test_a_writer_puts_quoted_claims_into_words_and_the_row_has_no_proof():
     assert isinstance(made, Draft)
     assert (made.certificate, made.wording, made.answer.text) == (None, "model", "Harlan Rovers")
     assert made.hidden_names == ("Harlan Rovers", "Hill End")
+
+
+def test_the_writer_is_told_the_day_of_a_claim():
+    table = Table(SymbolicMind(CATALOGUE).answer)
+    outline = Outline((("A", "person"),), (("Harlan Rovers", "Head coach", "A"),), "A", days=("2025-03-03",))
+    question = LlmRewriter(voice(table, "writer")).write(outline, random.Random(1))
+
+    assert '"as_of":"2025-03-03"' in plain(table.requests[0].messages[-1].content)
+    assert "3 March 2025" in question
 
 
 def test_a_value_that_the_quote_does_not_say_ends_the_candidate():

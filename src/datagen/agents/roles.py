@@ -47,6 +47,10 @@ class Outline:
     """Letter of the thing asked for."""
     asked: str = ""
     """A relation of it whose object is asked for; empty for its name."""
+    days: tuple[str | None, ...] = ()
+    """For each claim the day it was stated for, where what it says may be otherwise on another day."""
+    asked_day: str | None = None
+    """The same for what is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,20 @@ def _answer(said: ProposalArguments, told: Sequence[Told], names: dict[str, str]
 
 def _outline(said: ProposalArguments, told: Sequence[Told]) -> Outline:
     """The claims by letter, without the one that states what is asked for."""
-    claims = tuple((each.claim.subject, each.claim.relation, each.claim.object) for each in told if not each.asked)
-    return Outline(tuple((v.id, v.kind) for v in said.vertices), claims, said.answer, said.asked)
+    shown = [each for each in told if not each.asked]
+    return Outline(
+        kinds=tuple((v.id, v.kind) for v in said.vertices),
+        claims=tuple((each.claim.subject, each.claim.relation, each.claim.object) for each in shown),
+        answer=said.answer,
+        asked=said.asked,
+        days=tuple(_day(each) for each in shown),
+        asked_day=next((_day(each) for each in told if each.asked), None),
+    )
+
+
+def _day(told: Told) -> str | None:
+    """The day of a statement; for one that the graph does not know, whether days matter is for the writer to see."""
+    return told.fact.as_of if told.fact is not None else told.window.published_at
 
 
 def _hop(told: Told, names: dict[str, str]) -> Hop:

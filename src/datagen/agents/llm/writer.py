@@ -38,10 +38,18 @@ class LlmRewriter:
         shown = orjson.dumps(
             {
                 "things": [{"letter": letter, "kind": kind} for letter, kind in outline.kinds],
-                "claims": [{"subject": s, "relation": r, "object": o} for s, r, o in outline.claims],
-                "asks_for": {"thing": outline.answer, "relation": outline.asked or None},
+                "claims": _claims(outline),
+                "asks_for": {"thing": outline.answer, "relation": outline.asked or None, "as_of": outline.asked_day},
             }
         ).decode()
         seed = draw("question", shown, rng.getrandbits(31))
         asked = self._voice.ask("question", WordingReply, seed=seed, outline=shown)
         return " ".join(asked.value.question.split())
+
+
+def _claims(outline: Outline) -> list[dict[str, str | None]]:
+    days = outline.days or (None,) * len(outline.claims)
+    return [
+        {"subject": subject, "relation": relation, "object": value, "as_of": day}
+        for (subject, relation, value), day in zip(outline.claims, days, strict=True)
+    ]

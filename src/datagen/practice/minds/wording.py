@@ -58,7 +58,8 @@ class _Outline:
 
     def query(self) -> Query:
         asked = self._labels.get((self._asks["relation"] or "").casefold())
-        return Query(self._node(self._asks["thing"]), asked.id if asked else None)
+        day = self._asks.get("as_of") if asked is not None and asked.changes else None
+        return Query(self._node(self._asks["thing"]), asked.id if asked else None, day)
 
     def _node(self, letter: str) -> Node:
         clues: list[Clue] = []
@@ -75,9 +76,10 @@ class _Outline:
             return None
         inverse = claim["subject"] != letter
         other = claim["subject"] if inverse else claim["object"]
+        day = claim.get("as_of") if relation.changes else None
         if other in self._kinds:
-            return Edge(relation.id, self._node(other), inverse)
+            return Edge(relation.id, self._node(other), inverse, day)
         if relation.object_kind == "entity":
-            return Match(relation.id, EntityRef("", other), inverse)
+            return Match(relation.id, EntityRef("", other), inverse, day)
         value = parse_literal(other, relation.object_kind, relation.unit)
-        return Match(relation.id, value) if value is not None else None
+        return Match(relation.id, value, as_of=day) if value is not None else None
