@@ -10,7 +10,6 @@ from typing import Any
 from datagen import storage
 from datagen.config import DatagenConfig, load_config
 from datagen.pipeline.making import carry_on, prepare, reopen
-from datagen.pipeline.workshop import forget_workshops
 from datagen.practice.knobs import Knobs
 from datagen.practice.minds import SymbolicMind
 from datagen.practice.server import PracticeServer, running
@@ -58,21 +57,15 @@ def configured(folder: Path, snapshot: Path, url: str, *more: str) -> DatagenCon
 def carried_out(config: DatagenConfig) -> Run:
     """A whole run in this process."""
     run = prepare(config)
-    try:
-        with thread_pool(2) as pool:
-            carry_on(run, pool=pool)
-    finally:
-        forget_workshops()
+    with thread_pool(2) as pool:
+        carry_on(run, pool=pool)
     return run
 
 
 def carried_on(directory: str, config: DatagenConfig | None = None) -> Run:
     run = reopen(directory, config)
-    try:
-        with thread_pool(2) as pool:
-            carry_on(run, pool=pool)
-    finally:
-        forget_workshops()
+    with thread_pool(2) as pool:
+        carry_on(run, pool=pool)
     return run
 
 

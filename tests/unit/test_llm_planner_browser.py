@@ -100,8 +100,8 @@ def test_the_last_option_of_an_obfuscator_leaves_the_clue_alone():
     script = Script([says('{"reason": "r", "choice": 2}'), says('{"reason": "r", "choice": 1}')])
     obfuscator = LlmObfuscator(voice(script, "obfuscator"))
 
-    assert obfuscator.choose("?", "founded in 1901", ("founded in the 1900s",), random.Random(1)) is None
-    assert obfuscator.choose("?", "founded in 1901", ("founded in the 1900s",), random.Random(2)) == 0
+    assert obfuscator.choose("founded in 1901", ("founded in the 1900s",), random.Random(1)) is None
+    assert obfuscator.choose("founded in 1901", ("founded in the 1900s",), random.Random(2)) == 0
 
 
 def book(answer) -> tuple[QuotedClaimBook, Table]:

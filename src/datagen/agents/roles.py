@@ -200,7 +200,7 @@ class Obfuscator(Protocol):
 
     name: str
 
-    def choose(self, question: str, clue: str, options: tuple[str, ...], rng: random.Random) -> int | None:
+    def choose(self, clue: str, options: tuple[str, ...], rng: random.Random) -> int | None:
         """Index of the vaguer wording to use for the clue; None leaves it as it is."""
         ...
 

@@ -36,13 +36,12 @@ from datagen.records.shipped import shipped_file
 DIGEST_VERSION = 1
 
 NOT_IDENTITY = {
-    "web": "a run keeps the digest of its snapshot, and a resume compares it",
+    "web": "a run keeps the digest of its snapshot, or what it saw of the live web, and a resume goes on from there",
     "run.directory": "location, not content",
     "run.shard_size": "tables are assembled in candidate order, whatever the shards were",
     "run.workers": "timing only",
     "run.runner": "timing only",
     "release": "applied after the rows are made",
-    "web.live": "what was seen is in the run directory, and a resume reads it there",
     "cast.file": "its contents are laid into the section",
     "cast.endpoints": "where a model is served; which model, and how it is sampled, is identity",
     "cast.budget_usd": "when to stop, not what to make",

@@ -13,7 +13,7 @@ from datagen.errors import ReleaseError, RunDirectoryError
 from datagen.knowledge.formula import query_from_dict
 from datagen.pipeline.casting import with_prompts
 from datagen.pipeline.corpus import derive
-from datagen.pipeline.workshop import run_shard
+from datagen.pipeline.workshop import forget_workshops, run_shard
 from datagen.runs.directory import CONFIG_NAME, Run, attempt, open_run, refuse_used, start_run
 from datagen.runs.settlement import Settlement, Unwatched, Watch, carry_out
 from datagen.runs.shards import Row
@@ -73,9 +73,12 @@ def start_or_continue(config: DatagenConfig) -> Run:
 def carry_on(run: Run, *, pool: Pool, work: Work = run_shard, watch: Watch | None = None) -> Settlement:
     """Make what is missing and put the tables together."""
     settlement = settle_anew(run)
-    with attempt(run, version("datagen")):
-        carry_out(run, settlement, pool=pool, work=work, watch=watch or Unwatched())
-        assemble(run, settlement)
+    try:
+        with attempt(run, version("datagen")):
+            carry_out(run, settlement, pool=pool, work=work, watch=watch or Unwatched())
+            assemble(run, settlement)
+    finally:
+        forget_workshops()  # whoever goes on with this run in this process may do so with another budget
     return settlement
 
 

@@ -168,7 +168,7 @@ def _opened(directory: str) -> tuple[Run, Workshop]:
 
 
 def forget_workshops() -> None:
-    """Close what this process kept open: a run that goes on with another budget needs other clients."""
+    """Let go of what this process keeps open for the shards of a run."""
     with _opening:
         _opened.cache_clear()
 

@@ -101,7 +101,7 @@ def _edit(
     if not options:
         return None
     before = options[0][1].before
-    chosen = bench.obfuscator.choose("", before, tuple(edit.after for _, edit in options), rng)
+    chosen = bench.obfuscator.choose(before, tuple(edit.after for _, edit in options), rng)
     return None if chosen is None else options[chosen]
 
 

@@ -22,7 +22,7 @@ class LlmObfuscator:
         self.name = voice.model.name
         self._voice = voice
 
-    def choose(self, question: str, clue: str, options: tuple[str, ...], rng: random.Random) -> int | None:  # noqa: ARG002
+    def choose(self, clue: str, options: tuple[str, ...], rng: random.Random) -> int | None:
         """Index of the option; None to leave the clue as it is."""
         chosen = choose(self._voice, TASK.format(clue=clue), (*options, KEEP), rng)
         return chosen if chosen < len(options) else None

@@ -70,15 +70,11 @@ def _result(hit: Hit, rank: int) -> dict[str, object]:
     }
 
 
-class SearchServer(ThreadingHTTPServer):
-    """One web on one port, and nothing but its search."""
+class LocalServer(ThreadingHTTPServer):
+    """A server on this machine, for any number of clients."""
 
     daemon_threads = True
     request_queue_size = 128
-
-    def __init__(self, web: Web, host: str, port: int) -> None:
-        self.web = web
-        super().__init__((host, port), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no error of ours."""
@@ -89,6 +85,14 @@ class SearchServer(ThreadingHTTPServer):
     def address(self) -> str:
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
+
+
+class SearchServer(LocalServer):
+    """One web on one port, and nothing but its search."""
+
+    def __init__(self, web: Web, host: str, port: int) -> None:
+        self.web = web
+        super().__init__((host, port), _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -11,17 +11,16 @@ Given something to search with, such as a snapshot of the same pages, it also an
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 from datagen.errors import PageNotFoundError
 from datagen.web.synthetic.pages import SyntheticWeb
 from datagen.web.synthetic.search_service import PATH as SEARCH_PATH
-from datagen.web.synthetic.search_service import answer_search
+from datagen.web.synthetic.search_service import LocalServer, answer_search
 from datagen.web.tools import Web
 
 log = logging.getLogger("datagen.web.synthetic")
@@ -29,27 +28,14 @@ _SUFFIX = ".example"
 _MISSING = b"<!DOCTYPE html><title>Not found</title><h1>404 Not found</h1>"
 
 
-class WorldServer(ThreadingHTTPServer):
+class WorldServer(LocalServer):
     """One web on one port. Pages are made one at a time: a world's caches are not for sharing between threads."""
-
-    daemon_threads = True
-    request_queue_size = 128
 
     def __init__(self, web: SyntheticWeb, host: str, port: int, search: Web | None = None) -> None:
         self.web = web
         self.search = search
         self.lock = threading.Lock()
         super().__init__((host, port), _Handler)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no error of ours."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
-    @property
-    def address(self) -> str:
-        host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
 
 
 class _Handler(BaseHTTPRequestHandler):
