@@ -12,6 +12,8 @@
     ├── RunDirectoryError       a run directory cannot be used as asked; nothing was written
     ├── WorkerDiedError         a worker process ended without an answer; finished shards are kept
     ├── ReleaseError            a release is incomplete or fails verification
+    ├── ExportError             a release cannot be written in the form that a trainer reads
+    ├── StreamStateError        a loader's state belongs to other data or another order; nothing is skipped silently
     ├── TargetNotReachedError   exit code 3: the run ended with fewer accepted questions than asked for
     ├── BudgetReachedError      exit code 4: the next paid call could pass the budget; everything made is kept
     ├── EndpointError           one call to a model or a search service failed
@@ -85,6 +87,14 @@ class RunDirectoryError(DatagenError):
 
 class ReleaseError(DatagenError):
     """A release is incomplete or fails verification."""
+
+
+class ExportError(DatagenError):
+    """A release cannot be written in the form that a trainer reads."""
+
+
+class StreamStateError(DatagenError):
+    """A loader's saved state does not belong to the data it is loaded into."""
 
 
 class TargetNotReachedError(DatagenError):

@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.prompts import PromptBook
 from datagen.agents.llm.solver import LlmSolver
 from datagen.agents.llm.voice import Voice
 from datagen.agents.symbolic.bottomup import BottomUpSolver
-from datagen.agents.symbolic.page_memory import Budget, Competence
+from datagen.agents.symbolic.page_memory import Competence
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.clients.billing import billing
 from datagen.clients.cache import ReplyCache

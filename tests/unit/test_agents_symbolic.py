@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from datagen.agents.budget import Budget
 from datagen.agents.roles import NoProposal, Proposal, SeedQuestion, SkeletonClue, SkeletonNode
 from datagen.agents.symbolic.bottomup import BottomUpSolver
 from datagen.agents.symbolic.describing import Describer
 from datagen.agents.symbolic.gathering import BROAD, DEEP
-from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
+from datagen.agents.symbolic.page_memory import Competence, PageMemory
 from datagen.agents.symbolic.proposer import SymbolicProposer
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.errors import PageNotFoundError, ParseError

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
+from datagen.agents.budget import Budget
 from datagen.agents.roles import Proposal
 from datagen.agents.symbolic.bottomup import BottomUpSolver
 from datagen.agents.symbolic.gathering import BROAD, DEEP
-from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
+from datagen.agents.symbolic.page_memory import Competence, PageMemory
 from datagen.agents.symbolic.proposer import SymbolicProposer
 from datagen.agents.symbolic.scanning import RESERVE, scan_class
 from datagen.agents.symbolic.topdown import TopDownSolver

@@ -10,9 +10,9 @@ from tests.unit.practice_league import CATALOGUE, as_wire, calls, words
 from tests.unit.test_agents_symbolic import MemoryWeb, football_pages
 from tests.unit.test_practice_minds import BACKGROUND, KINDS, MIND, attempt
 
-from datagen.agents.llm.desk import Desk
+from datagen.agents.budget import Budget
+from datagen.agents.desk import Desk
 from datagen.agents.llm.quoting import place_of, words_at
-from datagen.agents.symbolic.page_memory import Budget
 from datagen.practice.minds.background import Background
 from datagen.practice.minds.goals import goal_of_question, goal_of_themes
 from datagen.practice.minds.solving import solve

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from tests.unit.practice_league import Script, calls, league_web, says, voice
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.loop import FinalTool, research
 from datagen.agents.llm.rivals import LlmRivalSeeker
 from datagen.agents.llm.solver import ANSWER, AnswerArguments, LlmSolver
-from datagen.agents.llm.toolbox import CALLS_PER_TURN
-from datagen.agents.symbolic.page_memory import Budget
+from datagen.agents.toolbox import CALLS_PER_TURN
 from datagen.clients.billing import billing
 from datagen.errors import FetchError, UnusableReplyError
 

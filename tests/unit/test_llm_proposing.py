@@ -10,9 +10,9 @@ from tests.unit.practice_league import Script, calls, league_web, says, voice
 from tests.unit.test_agents_symbolic import url_of
 from tests.unit.test_knowledge_grounding import GRAPH
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.proposer import LlmProposer
 from datagen.agents.llm.proposing import Joiner, ProposalArguments, asked_claim, is_free, problems_of
-from datagen.agents.symbolic.page_memory import Budget
 from datagen.errors import UnusableReplyError
 from datagen.knowledge.formula import Edge, EntityRef, Match, walk_clues, walk_nodes
 

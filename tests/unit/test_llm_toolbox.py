@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.agents.llm.toolbox import (
+from datagen.agents.toolbox import (
     SEARCH,
     VISIT,
     SearchArguments,

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.practice_league import CATALOGUE, Table, as_reply, as_wire, calls, league_web, says, voice, words
 from tests.unit.test_agents_symbolic import QUESTIONS, MemoryWeb, football_pages, url_of
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.fencing import section
 from datagen.agents.llm.guesser import LlmGuesser
 from datagen.agents.llm.judge import LlmJudge
@@ -18,7 +19,6 @@ from datagen.agents.llm.open_book import LlmOpenBookReader, page_section
 from datagen.agents.llm.rivals import LlmRivalSeeker
 from datagen.agents.llm.solver import LlmSolver
 from datagen.agents.symbolic.bottomup import BottomUpSolver
-from datagen.agents.symbolic.page_memory import Budget
 from datagen.agents.symbolic.topdown import TopDownSolver
 from datagen.clients.chat import ChatReply
 from datagen.practice.minds import SymbolicMind

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Literal as OneOf
 from typing import Protocol, runtime_checkable
 
+from datagen.agents.budget import Limits
 from datagen.knowledge.formula import ClueAddress, Query
 from datagen.records.fact import Fact
 from datagen.records.page import Page
 from datagen.records.question import Attempt, Hop
+from datagen.records.trajectory import Transcript
 from datagen.web.tools import Web
 
 
@@ -109,6 +111,20 @@ class Solver(Protocol):
     name: str
 
     def solve(self, question: str, web: Web) -> Attempt: ...
+
+
+class Policy(Protocol):
+    """Attempts a question through the tools and keeps a log of all it did; sees what a solver sees and nothing else."""
+
+    name: str
+
+    def roll_out(self, question: str, web: Web, *, attempt: int, limits: Limits) -> Transcript:
+        """One attempt; `attempt` numbers independent tries, and equal arguments give equal transcripts.
+
+        Raises what the infrastructure raises (`EndpointError`, ...). A model that writes nonsense is no exception: its
+        transcript ends as `malformed`.
+        """
+        ...
 
 
 class Guesser(Protocol):

@@ -8,6 +8,7 @@ section.key=value` overlays one key, and the resolved config is written into the
     [recipes]    shapes of questions, a section for each recipe
     [gates]      what a question must pass
     [cast]       who plays the roles: programs, or models at endpoints (`cast.file` may hold this section)
+    [rollouts]   attempts at the questions: who, how often, and what they may spend
     [run]        seed, how many questions, waves, shards, workers
     [release]    the folder that readers get
 
@@ -28,6 +29,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from datagen.config.cast import SYMBOLIC, CastConfig, EndpointConfig, ModelConfig, RoleName, with_cast_file
 from datagen.config.live import LiveConfig
+from datagen.config.rollouts import RolloutsConfig
 from datagen.config.section import Section, Share
 from datagen.errors import ConfigError
 from datagen.records.ids import content_id
@@ -41,6 +43,7 @@ NOT_IDENTITY = {
     "run.shard_size": "tables are assembled in candidate order, whatever the shards were",
     "run.workers": "timing only",
     "run.runner": "timing only",
+    "rollouts": "attempts come after the questions; a rollout directory keeps an identity of its own",
     "release": "applied after the rows are made",
     "cast.file": "its contents are laid into the section",
     "cast.endpoints": "where a model is served; which model, and how it is sampled, is identity",
@@ -224,6 +227,8 @@ class DatagenConfig(Section):
     recipes: RecipesConfig = RecipesConfig()
     gates: GatesConfig = GatesConfig()
     cast: CastConfig = CastConfig()
+    rollouts: RolloutsConfig | None = None
+    """Attempts at the accepted questions; none are made where the section is missing."""
     run: RunSection = RunSection()
     release: ReleaseConfig = ReleaseConfig()
 

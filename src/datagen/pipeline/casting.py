@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.browser import LlmBrowser
 from datagen.agents.llm.guesser import LlmGuesser
 from datagen.agents.llm.judge import LlmJudge
@@ -36,7 +37,7 @@ from datagen.agents.roles import (
 from datagen.agents.symbolic.bottomup import BottomUpSolver
 from datagen.agents.symbolic.gathering import BROAD, DEEP
 from datagen.agents.symbolic.guesser import PriorGuesser
-from datagen.agents.symbolic.page_memory import Budget, Competence
+from datagen.agents.symbolic.page_memory import Competence
 from datagen.agents.symbolic.planner import SymbolicPlanner
 from datagen.agents.symbolic.proposer import DEFAULT_CUTOFF, SymbolicProposer
 from datagen.agents.symbolic.topdown import TopDownSolver

@@ -114,6 +114,35 @@ LINEAGE = {
     "prompts": List(STRING),
 }
 
+SHOWN = {"url": STRING, "page_id": STRING, "start": INT, "end": INT}
+EVENT = {
+    "turn": INT,
+    "kind": STRING,
+    "text": STRING,
+    "call_id": STRING,
+    "tool": STRING,
+    "arguments": STRING,
+    "error": STRING,
+    "documents": List(SHOWN),
+}
+GENERATION = {
+    "turn": INT,
+    "token_ids": List(INT),
+    "logprobs": List(Value("float32")),
+    "prompt_tokens": INT,
+    "finish_reason": STRING,
+    "model_version": STRING,
+}
+STEP_LABEL = {"call": INT, "turn": INT, "label": STRING, "claims": List(INT), "reason": STRING}
+REWARD = {
+    "fathom": FLOAT,
+    "fathom_steps": FLOAT,
+    "webexplorer": FLOAT,
+    "infoseek": FLOAT,
+    "arpo": FLOAT,
+    "clues": FLOAT,
+}
+
 TABLES: dict[str, Features] = {
     "pages": Features(
         {
@@ -235,6 +264,54 @@ TABLES: dict[str, Features] = {
             "verdicts": List(VERDICT),
             "spend": SPEND,
             "lineage": LINEAGE,
+        }
+    ),
+    "trajectories": Features(
+        {
+            "id": STRING,
+            "question_id": STRING,
+            "question": STRING,
+            "expected": STRING,
+            "recipe": STRING,
+            "policy": STRING,
+            "attempt": INT,
+            "answer": STRING,
+            "answer_key": STRING,
+            "correct": BOOL,
+            "answer_check": STRING,
+            "verified": BOOL,
+            "shortcut": BOOL,
+            "termination": STRING,
+            "detail": STRING,
+            "clue_turns": List(INT),
+            "seen_turn": INT,
+            "said_turn": INT,
+            "n_turns": INT,
+            "n_searches": INT,
+            "n_visits": INT,
+            "reward": REWARD,
+            "step_labels": List(STEP_LABEL),
+            "events": List(EVENT),
+            "generations": List(GENERATION),
+            "input_tokens": Value("int64"),
+            "output_tokens": Value("int64"),
+            "spend": SPEND,
+            "lineage": LINEAGE,
+        }
+    ),
+    "preferences": Features(
+        {
+            "id": STRING,
+            "question_id": STRING,
+            "question": STRING,
+            "kind": STRING,
+            "rule": STRING,
+            "detail": STRING,
+            "prefix": List(EVENT),
+            "chosen": List(EVENT),
+            "rejected": List(EVENT),
+            "chosen_id": STRING,
+            "rejected_id": STRING,
         }
     ),
 }

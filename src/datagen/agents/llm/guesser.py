@@ -9,9 +9,9 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from datagen.agents.llm.solver import given
-from datagen.agents.llm.toolbox import MAX_ANSWER_CHARS
 from datagen.agents.llm.voice import Voice, draw
 from datagen.agents.symbolic.comparison import fold
+from datagen.agents.toolbox import MAX_ANSWER_CHARS
 
 MAX_REASONING_CHARS = 4_000
 

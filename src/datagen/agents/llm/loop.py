@@ -23,10 +23,10 @@ from typing import Generic, TypeVar
 import orjson
 from pydantic import BaseModel
 
-from datagen.agents.llm.desk import Answered, Desk, mistaken
-from datagen.agents.llm.toolbox import CALLS_PER_TURN, SEARCH, VISIT, parse_arguments, tool_of, with_notice
+from datagen.agents.budget import Budget
+from datagen.agents.desk import Answered, Desk, mistaken
 from datagen.agents.llm.voice import Voice
-from datagen.agents.symbolic.page_memory import Budget
+from datagen.agents.toolbox import CALLS_PER_TURN, SEARCH, VISIT, parse_arguments, tool_of, with_notice
 from datagen.clients.billing import current_bill
 from datagen.clients.chat import ChatReply, Message, Tool, ToolCall
 from datagen.errors import UnusableReplyError

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 
 from datagen.agents.llm.fencing import section
 from datagen.agents.llm.solver import given
-from datagen.agents.llm.toolbox import MAX_ANSWER_CHARS
 from datagen.agents.llm.voice import Voice, draw
+from datagen.agents.toolbox import MAX_ANSWER_CHARS
 from datagen.records.page import Link, Page
 from datagen.web.tools import WINDOW_CHARS
 

@@ -12,13 +12,13 @@ from dataclasses import asdict
 
 import orjson
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.fencing import section
 from datagen.agents.llm.loop import FinalTool, Researched, research
 from datagen.agents.llm.proposing import Joiner, ProposalArguments, Told, problems_of
 from datagen.agents.llm.quoting import words_at
 from datagen.agents.llm.voice import Voice, draw
 from datagen.agents.roles import NoProposal, Outline, Proposal, SeedQuestion
-from datagen.agents.symbolic.page_memory import Budget
 from datagen.errors import UnusableReplyError
 from datagen.knowledge.graph import FactGraph
 from datagen.records.question import Hop

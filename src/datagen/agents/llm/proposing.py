@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from datagen.agents.llm.quoting import place_of
-from datagen.agents.llm.toolbox import MAX_URL_CHARS, Arguments
+from datagen.agents.toolbox import MAX_URL_CHARS, Arguments
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query
 from datagen.knowledge.graph import FactGraph
 from datagen.knowledge.grounding import Grounder, Quotation

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.loop import FinalTool, research
 from datagen.agents.llm.solver import given
-from datagen.agents.llm.toolbox import MAX_ANSWER_CHARS, MAX_SOURCES, Arguments
 from datagen.agents.llm.voice import Voice, draw
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.page_memory import Budget
+from datagen.agents.toolbox import MAX_ANSWER_CHARS, MAX_SOURCES, Arguments
 from datagen.records.question import Attempt
 from datagen.web.tools import Web
 

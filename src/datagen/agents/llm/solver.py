@@ -9,11 +9,11 @@ from typing import Literal as OneOf
 
 from pydantic import Field
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.loop import FinalTool, research
-from datagen.agents.llm.toolbox import MAX_ANSWER_CHARS, MAX_SOURCES, MAX_URL_CHARS, Arguments
 from datagen.agents.llm.voice import Voice, draw
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.page_memory import Budget
+from datagen.agents.toolbox import MAX_ANSWER_CHARS, MAX_SOURCES, MAX_URL_CHARS, Arguments
 from datagen.records.question import Attempt
 from datagen.web.tools import Web
 

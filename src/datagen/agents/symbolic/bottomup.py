@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
+from datagen.agents.budget import Budget
+from datagen.agents.symbolic.page_memory import Competence, PageMemory
 from datagen.agents.symbolic.scanning import scan_class
 from datagen.agents.symbolic.solving import (
     Failure,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from datagen.agents.budget import Budget
 from datagen.agents.symbolic.notebook import Notebook
 from datagen.errors import PageNotFoundError
 from datagen.knowledge.catalogue import Catalogue
@@ -26,14 +27,6 @@ RUMOUR_HITS = 15
 
 class BudgetSpentError(Exception):
     """The attempt has no search or visit left; never leaves the solver."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one attempt may spend on the two tools."""
-
-    searches: int = 40
-    visits: int = 120
 
 
 @runtime_checkable

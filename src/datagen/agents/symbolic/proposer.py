@@ -18,12 +18,13 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from datagen.agents.budget import Budget
 from datagen.agents.roles import NoProposal, Proposal, SeedQuestion, SkeletonNode
 from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.describing import Describer
 from datagen.agents.symbolic.describing_parts import Description, Step
 from datagen.agents.symbolic.gathering import Harvest, Temperament, gather
-from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, Competence, PageMemory
+from datagen.agents.symbolic.page_memory import BudgetSpentError, Competence, PageMemory
 from datagen.agents.symbolic.solving import STOP_WORDS, plural
 from datagen.agents.symbolic.standing import Statement, is_nameless, same_object
 from datagen.knowledge.catalogue import Catalogue, Relation

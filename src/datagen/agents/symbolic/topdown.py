@@ -14,8 +14,9 @@ several entities; all of them are followed, and the clues decide.
 
 from __future__ import annotations
 
+from datagen.agents.budget import Budget
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
+from datagen.agents.symbolic.page_memory import Competence, PageMemory
 from datagen.agents.symbolic.scanning import scan_class
 from datagen.agents.symbolic.solving import (
     Failure,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from datagen.agents.llm.toolbox import MAX_GOAL_CHARS
 from datagen.agents.symbolic.solving import STOP_WORDS, named_constants
+from datagen.agents.toolbox import MAX_GOAL_CHARS
 from datagen.errors import ParseError
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import IsA, Query, walk_clues

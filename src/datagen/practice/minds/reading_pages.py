@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from datagen.agents.budget import Budget
 from datagen.agents.llm.fencing import sections
 from datagen.agents.symbolic.bottomup import BottomUpSolver
 from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.notebook import Notebook
-from datagen.agents.symbolic.page_memory import Budget, Competence, PageMemory
+from datagen.agents.symbolic.page_memory import Competence, PageMemory
 from datagen.agents.symbolic.solving import Found, attempt
 from datagen.agents.symbolic.standing import Status
 from datagen.agents.symbolic.topdown import TopDownSolver

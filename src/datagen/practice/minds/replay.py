@@ -21,7 +21,9 @@ from typing import Any
 
 import orjson
 
-from datagen.agents.llm.toolbox import (
+from datagen.agents.symbolic.page_memory import BudgetSpentError
+from datagen.agents.symbolic.solving import is_list_like
+from datagen.agents.toolbox import (
     BUDGET_SPENT,
     CALLS_PER_TURN,
     MAX_QUERY_CHARS,
@@ -29,8 +31,6 @@ from datagen.agents.llm.toolbox import (
     hits_from_json,
     window_from_json,
 )
-from datagen.agents.symbolic.page_memory import BudgetSpentError
-from datagen.agents.symbolic.solving import is_list_like
 from datagen.errors import PageNotFoundError
 from datagen.practice.wire import WireReply, WireRequest
 from datagen.records.ids import canonical_json

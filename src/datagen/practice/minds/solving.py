@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datagen.agents.llm.toolbox import MAX_ANSWER_CHARS, MAX_SOURCES
+from datagen.agents.budget import Budget
 from datagen.agents.symbolic.bottomup import BottomUpSolver
-from datagen.agents.symbolic.page_memory import Budget, BudgetSpentError, PageMemory
+from datagen.agents.symbolic.page_memory import BudgetSpentError, PageMemory
 from datagen.agents.symbolic.solving import Found, conclude
 from datagen.agents.symbolic.topdown import TopDownSolver
+from datagen.agents.toolbox import MAX_ANSWER_CHARS, MAX_SOURCES
 from datagen.errors import PageNotFoundError, ParseError
 from datagen.practice.minds.background import Background
 from datagen.practice.minds.goals import goal_of_question

@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from datagen.agents.llm.toolbox import (
+from datagen.agents.budget import Budget
+from datagen.agents.toolbox import (
     BUDGET_SPENT,
     SearchArguments,
     VisitArguments,
@@ -24,7 +25,6 @@ from datagen.agents.llm.toolbox import (
     parse_arguments,
     window_to_json,
 )
-from datagen.agents.symbolic.page_memory import Budget
 from datagen.clients.chat import ToolCall
 from datagen.errors import FetchError, PageNotFoundError
 from datagen.web.passages import EXTRACT_CHARS, extract
