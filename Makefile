@@ -8,8 +8,9 @@ CONFIG ?= data/presets/demo.toml
 OUT ?= out
 BIN := .venv/bin
 STAMP := .venv/.installed
-SERVING := .venv-serving
-SERVING_STAMP := $(SERVING)/.installed
+# Programs that read what we make, each in an environment of its own, because their pins exclude one another.
+CONSUMERS := serving
+CONSUMER_STAMPS := $(CONSUMERS:%=.venv-%/.installed)
 WORKERS ?= 2
 
 # The server's analytics and the client's telemetry are off for everything that is started from here, and what the
@@ -24,7 +25,7 @@ export PREFECT_HOME ?= $(CURDIR)/$(OUT)/prefect
 dataset: $(STAMP)
 	$(BIN)/python -m flows.local pipeline $(CONFIG)
 
-test: $(STAMP) $(SERVING_STAMP)
+test: $(STAMP) $(CONSUMER_STAMPS)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP)
@@ -52,10 +53,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# A model server in an environment of its own: tests call it over HTTP, and nothing of it is imported here.
-$(SERVING_STAMP): requirements-serving.lock
-	test -x $(SERVING)/bin/python || $(PYTHON) -m venv $(SERVING)
-	$(SERVING)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-serving.lock
+# Tests call these over HTTP or as programs; nothing of them is imported here.
+.venv-%/.installed: requirements-%.lock
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean:
