@@ -10,7 +10,7 @@ What the web returns goes into JSON strings and nowhere else, so whatever a page
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,10 +23,13 @@ from datagen.agents.toolbox import (
     error_to_json,
     hits_to_json,
     parse_arguments,
+    shown_by_hits,
+    shown_by_window,
     window_to_json,
 )
 from datagen.clients.chat import ToolCall
 from datagen.errors import FetchError, PageNotFoundError
+from datagen.records.trajectory import Shown
 from datagen.web.passages import EXTRACT_CHARS, extract
 from datagen.web.tools import Web, Window, read_whole
 
@@ -38,6 +41,9 @@ class Answered:
     text: str
     mistake: bool = False
     spent: bool = False
+    documents: tuple[Shown, ...] = ()
+    error: str | None = None
+    """The code of an error."""
 
 
 class Desk:
@@ -80,7 +86,8 @@ class Desk:
         if self.closed or self.searches >= self._budget.searches:
             return self._refused("searches")
         self.searches += 1
-        return Answered(hits_to_json(self._web.search(arguments.query, arguments.top_k)))
+        hits = self._web.search(arguments.query, arguments.top_k)
+        return Answered(hits_to_json(hits), documents=shown_by_hits(hits))
 
     def _visit(self, arguments: VisitArguments) -> Answered:
         if self.closed or self.visits >= self._budget.visits:
@@ -90,13 +97,13 @@ class Desk:
             window = self._read(arguments)
         except PageNotFoundError:
             where = arguments.url if not arguments.offset else f"{arguments.url} from {arguments.offset} on"
-            return Answered(error_to_json("not_found", f"There is nothing at {where}."))
+            return failed("not_found", f"There is nothing at {where}.")
         except FetchError as exc:
-            return Answered(error_to_json("not_fetched", f"The page could not be fetched: {exc.reason or 'no reply'}."))
+            return failed("not_fetched", f"The page could not be fetched: {exc.reason or 'no reply'}.")
         self.windows.append(window)
         self.pages.setdefault(arguments.url, arguments.url)
         self.pages.setdefault(window.url, arguments.url)
-        return Answered(window_to_json(window))
+        return Answered(window_to_json(window), documents=shown_by_window(window))
 
     def _read(self, arguments: VisitArguments) -> Window:
         """A window of the page, or what a long page says of the goal."""
@@ -106,8 +113,14 @@ class Desk:
         return extract(read_whole(self._web, arguments.url)[0], arguments.goal)
 
     def _refused(self, what: str) -> Answered:
-        return Answered(error_to_json(BUDGET_SPENT, f"No {what} are left. Call `{self._final}` now."), spent=True)
+        return replace(failed(BUDGET_SPENT, f"No {what} are left. Call `{self._final}` now."), spent=True)
 
 
 def mistaken(code: str, message: str) -> Answered:
-    return Answered(error_to_json(code, message), mistake=True)
+    """A call that was not understood."""
+    return replace(failed(code, message), mistake=True)
+
+
+def failed(code: str, message: str) -> Answered:
+    """A call that the web has no answer to."""
+    return Answered(error_to_json(code, message), error=code)

@@ -24,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datagen.clients.chat import Tool
 from datagen.records.page import Link
+from datagen.records.trajectory import Shown
+from datagen.web.passages import Extract
 from datagen.web.tools import Hit, Window
 
 CALLS_PER_TURN = 128
@@ -139,6 +141,18 @@ def with_notice(result: str, notice: str) -> str:
     right after a tool's.
     """
     return _dumps(orjson.loads(result) | {"notice": notice})
+
+
+def shown_by_hits(hits: Sequence[Hit]) -> tuple[Shown, ...]:
+    """What a search result shows: the pages, by their addresses."""
+    return tuple(Shown(hit.url) for hit in hits)
+
+
+def shown_by_window(window: Window) -> tuple[Shown, ...]:
+    """The stretches of the page that a visit shows: one for a window, one for each passage of an extract."""
+    if isinstance(window, Extract):
+        return tuple(Shown(window.url, window.page_id, start, end) for start, end in window.spans)
+    return (Shown(window.url, window.page_id, window.offset, window.offset + len(window.text)),)
 
 
 def _dumps(raw: Mapping[str, Any]) -> str:

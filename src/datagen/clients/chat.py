@@ -159,6 +159,10 @@ class ChatReply:
     refusal: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
     """None where none were asked for or the server sent none; the capability probe tells the two apart."""
+    reasoning: str = ""
+    """What a reasoning model wrote before its reply, where the server keeps the two apart."""
+    token_ids: tuple[int, ...] | None = None
+    """The reply as the engine's own tokens, from servers that tell them (vLLM: `return_token_ids`)."""
 
     def as_message(self) -> Message:
         """The reply as a turn of the conversation."""

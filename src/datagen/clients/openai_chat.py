@@ -203,7 +203,15 @@ def reply_of(raw: Mapping[str, Any]) -> ChatReply:
         model=raw.get("model") or "",
         refusal=message.get("refusal"),
         logprobs=_logprobs(choice.get("logprobs")),
+        reasoning=_reasoning(message),
+        token_ids=None if choice.get("token_ids") is None else tuple(map(int, choice["token_ids"])),
     )
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """Servers have two names for it, and gateways send things that are no text."""
+    said = message.get("reasoning_content") or message.get("reasoning")
+    return said if isinstance(said, str) else ""
 
 
 def _arguments(raw: Any) -> str:

@@ -19,13 +19,15 @@ def reply_to_dict(reply: ChatReply) -> dict[str, Any]:
         "model": reply.model,
         "refusal": reply.refusal,
         "logprobs": None if reply.logprobs is None else [_token_to_list(token) for token in reply.logprobs],
+        "reasoning": reply.reasoning or None,
+        "token_ids": None if reply.token_ids is None else list(reply.token_ids),
     }
     return {name: value for name, value in raw.items() if value is not None}
 
 
 def reply_from_dict(raw: dict[str, Any]) -> ChatReply:
     """The reply that `reply_to_dict` was given."""
-    logprobs = raw.get("logprobs")
+    logprobs, token_ids = raw.get("logprobs"), raw.get("token_ids")
     return ChatReply(
         text=raw["text"],
         tool_calls=tuple(ToolCall(*call) for call in raw.get("tool_calls", ())),
@@ -34,6 +36,8 @@ def reply_from_dict(raw: dict[str, Any]) -> ChatReply:
         model=raw["model"],
         refusal=raw.get("refusal"),
         logprobs=None if logprobs is None else tuple(_token_from_list(token) for token in logprobs),
+        reasoning=raw.get("reasoning", ""),
+        token_ids=None if token_ids is None else tuple(token_ids),
     )
 
 
@@ -45,7 +49,9 @@ def sayable(reply: ChatReply) -> ChatReply:
     """
     refusal = None if reply.refusal is None else _sayable(reply.refusal)
     calls = tuple(ToolCall(_sayable(c.id), _sayable(c.name), _sayable(c.arguments)) for c in reply.tool_calls)
-    told = replace(reply, text=_sayable(reply.text), refusal=refusal, tool_calls=calls)
+    told = replace(
+        reply, text=_sayable(reply.text), refusal=refusal, tool_calls=calls, reasoning=_sayable(reply.reasoning)
+    )
     return reply if told == reply else told
 
 

@@ -37,6 +37,9 @@ def assemble(content: bytes) -> dict[str, Any]:
 def _add(first: dict[str, Any], message: dict[str, Any], choice: Mapping[str, Any]) -> None:
     delta = choice.get("delta") or {}
     message["content"] += delta.get("content") or ""
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(delta.get(name), str):
+            message[name] = message.get(name, "") + delta[name]
     if delta.get("refusal"):
         message["refusal"] = (message.get("refusal") or "") + delta["refusal"]
     for number, piece in enumerate(delta.get("tool_calls") or ()):
@@ -47,6 +50,8 @@ def _add(first: dict[str, Any], message: dict[str, Any], choice: Mapping[str, An
         call["function"]["name"] += told.get("name") or ""
         call["function"]["arguments"] += told.get("arguments") or ""
     first["finish_reason"] = choice.get("finish_reason") or first["finish_reason"]
+    if choice.get("token_ids"):
+        first["token_ids"] = [*first.get("token_ids", ()), *choice["token_ids"]]
     tokens = (choice.get("logprobs") or {}).get("content")
     if tokens:
         first.setdefault("logprobs", {"content": []})["content"] += tokens

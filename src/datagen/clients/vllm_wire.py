@@ -90,6 +90,7 @@ def reply_of(output: Any, request: ChatRequest) -> ChatReply:
         logprobs=None
         if said.logprobs is None
         else _logprobs(said.token_ids, said.logprobs, request.sampling.logprobs or 0),
+        token_ids=tuple(said.token_ids),
     )
 
 
