@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.practice_league import Script, calls, league_web, says, voice
 
-from datagen.agents.budget import Budget
+from datagen.agents.budget import Budget, Limits
 from datagen.agents.llm.loop import FinalTool, research
 from datagen.agents.llm.rivals import LlmRivalSeeker
 from datagen.agents.llm.solver import ANSWER, AnswerArguments, LlmSolver
@@ -212,7 +212,7 @@ def test_a_final_tool_may_have_problems_of_its_own():
     def run(*lines, keep_flawed):
         client = Script(list(lines))
         final = FinalTool("answer", "End.", AnswerArguments, problems=unread, keep_flawed=keep_flawed)
-        done = research(voice(client), (), league_web(), final, Budget(), seed=1)
+        done = research(voice(client), (), league_web(), final, Limits(), seed=1)
         return done, client.requests
 
     mended, requests = run(end("x", HILL_END), calls(READ), end("x", HILL_END), keep_flawed=False)

@@ -16,15 +16,18 @@ two in a row at most. When the budget is spent the model is told to conclude, an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
+from typing import Literal as OneOf
 
 import orjson
 from pydantic import BaseModel
 
-from datagen.agents.budget import Budget
+from datagen.agents.budget import Limits
 from datagen.agents.desk import Answered, Desk, mistaken
+from datagen.agents.llm.transcribing import Transcriber
 from datagen.agents.llm.voice import Voice
 from datagen.agents.toolbox import CALLS_PER_TURN, SEARCH, VISIT, parse_arguments, tool_of, with_notice
 from datagen.clients.billing import current_bill
@@ -33,6 +36,7 @@ from datagen.errors import UnusableReplyError
 from datagen.web.tools import Web, Window
 
 T = TypeVar("T", bound=BaseModel)
+Spent = OneOf["budget", "turns", "tokens", "context", "time"]
 CORRECTIONS = 2
 """Turns in a row that may go wrong and be mended."""
 
@@ -70,6 +74,9 @@ class Researched(Generic[T]):
     pages: dict[str, str]
     """Every address of a page that was read -> the one under which it was visited."""
     problems_left: tuple[str, ...] = ()
+    over: Spent | None = None
+    """What was used up, where that closed the research before its conclusion."""
+    final_call: ToolCall | None = None
 
     def visited(self, urls: Sequence[str]) -> tuple[str, ...]:
         """Those of the addresses that were really read."""
@@ -81,19 +88,17 @@ def research(
     opening: Sequence[Message],
     web: Web,
     final: FinalTool[T],
-    budget: Budget,
+    limits: Limits,
     *,
     seed: int,
-    turns: int | None = None,
-    context_chars: int | None = None,
+    log: Transcriber | None = None,
 ) -> Researched[T]:
     """Let a model look things up until it calls the final tool.
 
-    `turns` without a mistake, at most; one call each would spend the whole budget by default. `context_chars` ends the
-    research when the messages have grown to that many characters, for a model with a short context.
+    `limits.turns` counts turns without a mistake; one call each would spend the whole budget by default. Whatever is used
+    up first, the model is told to conclude. `log` gets everything that is said.
     """
-    limit = turns if turns is not None else budget.searches + budget.visits + 1
-    talk = _Talk(voice, list(opening), Desk(web, budget, final.name), final, seed, limit, context_chars)
+    talk = _Talk(voice, list(opening), Desk(web, limits.budget, final.name), final, seed, limits, log or Transcriber())
     while talk.ended is None:
         talk.take_turn()
     return talk.ended
@@ -108,8 +113,8 @@ class _Talk(Generic[T]):
     desk: Desk
     final: FinalTool[T]
     seed: int
-    limit: int
-    context_chars: int | None
+    limits: Limits
+    log: Transcriber
     turns: int = 0
     taken: int = 0
     """Turns with and without mistakes; numbers the ids of calls."""
@@ -117,22 +122,35 @@ class _Talk(Generic[T]):
     """Turns in a row that had to be corrected."""
     flawed: tuple[T, tuple[str, ...]] | None = None
     ended: Researched[T] | None = None
+    over: Spent | None = None
+    tokens: int = 0
+    """Written by the model so far, where the server counts them."""
+    limit: int = field(init=False)
+    started: float = field(init=False)
     tools: tuple[Tool, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        budget = self.limits.budget
+        self.limit = self.limits.turns or budget.searches + budget.visits + 1
+        self.started = time.monotonic()
         self.tools = (SEARCH, VISIT, self.final.tool)
-        self.desk.closed = self.limit <= 1
+        if self.limit <= 1:
+            self.desk.closed, self.over = True, "turns"
 
     def take_turn(self) -> None:
         reply = self.voice.turn(self.messages, self.tools, seed=self.seed)
         self.taken += 1
+        self.tokens += reply.usage.output_tokens or 0
+        self.log.replied(reply)
         calls = tuple(_own_id(call, self.taken, place) for place, call in enumerate(reply.tool_calls))
         shown = tuple(replace(call, arguments=_readable(call.arguments)) for call in calls)
         self.messages.append(Message("assistant", reply.text or reply.refusal or "", shown))
         if not calls:
             self._correct("refusal" if reply.refusal else "tool_calls", spent=False)
             self.messages.append(Message("user", self._no_call(reply)))
+            self.log.noted(self.messages[-1].content)
             return
+        self.log.called(calls)
         results = self._results(calls)
         if self.ended is not None:
             return
@@ -160,7 +178,7 @@ class _Talk(Generic[T]):
             return mistaken("bad_arguments", problem)
         problems = tuple(self.final.problems(value, self.desk.windows)) if self.final.problems else ()
         if not problems:
-            self._end(value)
+            self._end(value, call=call)
             return Answered("")
         self.flawed = (value, problems)
         return mistaken("bad_arguments", " ".join(problems))
@@ -191,18 +209,28 @@ class _Talk(Generic[T]):
 
     def _send(self, calls: Sequence[ToolCall], results: Sequence[Answered]) -> None:
         texts = [result.text for result in results]
-        if not self.desk.closed and self._is_over(sum(map(len, texts))):
-            self.desk.closed = True
+        if not self.desk.closed and (over := self._is_over(sum(map(len, texts)))):
+            self.desk.closed, self.over = True, over
             texts[-1] = with_notice(texts[-1], f"Nothing more can be looked up. Call `{self.final.name}` now.")
-        for call, text in zip(calls, texts, strict=True):
+        for call, text, result in zip(calls, texts, results, strict=True):
             self.messages.append(Message("tool", text, tool_call_id=call.id))
+            self.log.returned(call, text, result)
 
-    def _is_over(self, new_chars: int) -> bool:
-        if self.desk.spent or self.turns >= self.limit - 1:
-            return True
-        if self.context_chars is None:
-            return False
-        return sum(len(m.content) for m in self.messages) + new_chars >= self.context_chars
+    def _is_over(self, new_chars: int) -> Spent | None:
+        """What is used up, if anything is."""
+        limits = self.limits
+        if self.desk.spent:
+            return "budget"
+        if self.turns >= self.limit - 1:
+            return "turns"
+        if limits.tokens is not None and self.tokens >= limits.tokens:
+            return "tokens"
+        if limits.seconds is not None and time.monotonic() - self.started >= limits.seconds:
+            return "time"
+        chars = limits.context_chars
+        if chars is not None and sum(len(m.content) for m in self.messages) + new_chars >= chars:
+            return "context"
+        return None
 
     def _no_call(self, reply: ChatReply) -> str:
         names = ", ".join(f"`{tool.name}`" for tool in self.tools)
@@ -213,7 +241,7 @@ class _Talk(Generic[T]):
         )
         return f"{cut}. Every turn must call one of the tools {names}; call `{self.final.name}` to end."
 
-    def _end(self, value: T | None, problems_left: tuple[str, ...] = ()) -> None:
+    def _end(self, value: T | None, problems_left: tuple[str, ...] = (), call: ToolCall | None = None) -> None:
         desk = self.desk
         self.ended = Researched(
             value,
@@ -224,6 +252,8 @@ class _Talk(Generic[T]):
             tuple(desk.windows),
             dict(desk.pages),
             problems_left,
+            self.over,
+            call,
         )
 
 

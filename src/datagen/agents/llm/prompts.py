@@ -32,7 +32,7 @@ PROMPTS_OF = {
     "proposer": ("proposer",),
     "obfuscator": ("choice",),
     "writer": ("wording", "question"),
-    "solver": ("solver", "rival", "open_book"),
+    "solver": ("solver", "rollout", "rival", "open_book"),
     "guesser": ("guess",),
     "judge": ("same_answer", "same_question"),
 }

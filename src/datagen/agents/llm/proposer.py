@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import orjson
 
-from datagen.agents.budget import Budget
+from datagen.agents.budget import Budget, Limits
 from datagen.agents.llm.fencing import section
 from datagen.agents.llm.loop import FinalTool, Researched, research
 from datagen.agents.llm.proposing import Joiner, ProposalArguments, Told, problems_of
@@ -64,7 +64,7 @@ class LlmProposer:
             visits=self._budget.visits,
         )
         seed = draw("proposer", self.name, *themes, seed_question.id if seed_question else "", rng.getrandbits(31))
-        done = research(self._voice, opening, web, PROPOSE, self._budget, seed=seed)
+        done = research(self._voice, opening, web, PROPOSE, Limits(self._budget), seed=seed)
         if done.value is None:
             return NoProposal(
                 "budget", "the searches and visits were spent before a proposal stood", done.searches, done.visits

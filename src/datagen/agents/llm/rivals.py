@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from datagen.agents.budget import Budget
+from datagen.agents.budget import Budget, Limits
 from datagen.agents.llm.loop import FinalTool, research
 from datagen.agents.llm.solver import given
 from datagen.agents.llm.voice import Voice, draw
@@ -59,10 +59,8 @@ class LlmRivalSeeker:
             opening,
             web,
             REPORT,
-            budget,
+            Limits(budget, turns=self._turns, context_chars=self._context_chars),
             seed=draw("rival", self.name, question, known, attempt),
-            turns=self._turns,
-            context_chars=self._context_chars,
         )
         rival = None if done.value is None else given(done.value.rival)
         if rival is not None and fold(rival) == fold(known):

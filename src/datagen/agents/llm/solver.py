@@ -9,7 +9,7 @@ from typing import Literal as OneOf
 
 from pydantic import Field
 
-from datagen.agents.budget import Budget
+from datagen.agents.budget import Budget, Limits
 from datagen.agents.llm.loop import FinalTool, research
 from datagen.agents.llm.voice import Voice, draw
 from datagen.agents.symbolic.comparison import fold
@@ -68,10 +68,8 @@ class LlmSolver:
             opening,
             web,
             ANSWER,
-            budget,
+            Limits(budget, turns=self._turns, context_chars=self._context_chars),
             seed=draw("solver", self.name, question),
-            turns=self._turns,
-            context_chars=self._context_chars,
         )
         said = done.value
         answer = None if said is None else given(said.answer)
