@@ -1,0 +1,21 @@
+"""What readers of the questions table need of a row, as records again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from datagen.records.question import Answer
+
+
+def answer_of(row: Mapping[str, Any]) -> Answer:
+    """The gradable answer of a question's row."""
+    return Answer(
+        text=row["answer"],
+        type=row["answer_type"],
+        canonical=row["answer_canonical"],
+        aliases=tuple(row["answer_aliases"] or ()),
+        key=row["answer_entity"],
+        entity_type=row["answer_entity_type"],
+        unit=row["answer_unit"] or "",
+    )
