@@ -5,6 +5,7 @@
     datagen check CONFIG                     is everything there? Makes nothing
     datagen preview CONFIG                   a few candidates of each recipe, with the funnel
     datagen run CONFIG                       snapshot -> questions -> release
+    datagen rollout RUN                      questions -> graded attempts and preference pairs
     datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
     datagen practice-llm                     serve chat completions from programs, with faults on demand
 
@@ -18,7 +19,7 @@ import sys
 
 import typer
 
-from datagen.cli import caching, corpus, making, practice, reading, world
+from datagen.cli import caching, corpus, making, practice, reading, rolling, world
 from datagen.cli.console import fail
 from datagen.errors import DatagenError
 
@@ -40,6 +41,7 @@ app.command()(making.check)
 app.command()(making.preview)
 app.command()(making.run)
 app.command()(making.resume)
+app.command()(rolling.rollout)
 app.command()(reading.report)
 app.command()(reading.verify)
 app.command()(reading.replay)

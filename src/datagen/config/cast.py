@@ -14,7 +14,7 @@ from datagen.config.section import Section, Share
 from datagen.errors import ConfigError
 from datagen.records.shipped import shipped_file
 
-RoleName = OneOf["planner", "browser", "proposer", "obfuscator", "writer", "solver", "guesser", "judge"]
+RoleName = OneOf["planner", "browser", "proposer", "obfuscator", "writer", "solver", "guesser", "judge", "policy"]
 SYMBOLIC = "symbolic"
 
 
@@ -141,7 +141,7 @@ class CastConfig(Section):
         return tuple(player for player in self.roles.get(role, ()) if player != SYMBOLIC)
 
 
-SEVERAL = frozenset({"proposer", "solver", "guesser"})
+SEVERAL = frozenset({"proposer", "solver", "guesser", "policy"})
 """Roles that more than one may play."""
 
 

@@ -32,7 +32,8 @@ PROMPTS_OF = {
     "proposer": ("proposer",),
     "obfuscator": ("choice",),
     "writer": ("wording", "question"),
-    "solver": ("solver", "rollout", "rival", "open_book"),
+    "solver": ("solver", "rival", "open_book"),
+    "policy": ("rollout",),
     "guesser": ("guess",),
     "judge": ("same_answer", "same_question"),
 }
