@@ -1,35 +1,27 @@
-"""A snapshot into a release of certified questions: `python -m flows.local build_dataset CONFIG`.
+"""A snapshot into a release of certified questions, with attempts at them where the config wants some.
+
+    python -m flows.local build_dataset CONFIG
 
 One task is one shard. A run that was begun before is continued, so a flow that failed may simply be run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import cast
-
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import as_completed
-from prefect.tasks import Task
 
 from datagen.cli.console import print_report
-from datagen.errors import DatagenError
 from datagen.pipeline.calling import spent_so_far
 from datagen.pipeline.finishing import release, report
 from datagen.pipeline.making import carry_on, start_or_continue
 from datagen.pipeline.workshop import run_shard
 from datagen.runs.directory import open_run
-from datagen.runs.workers import Block, ShardReport, Work
+from datagen.runs.workers import ShardReport
+from flows.collect_trajectories import collect_trajectories
 from flows.requests import RunRequest
 from flows.running import run_from_command_line, task_runner
+from flows.shards import is_worth_retrying, submit_shards
 from flows.watching import ProgressArtifact, publish_card, publish_report
-
-
-def is_worth_retrying(_task: Task[..., ShardReport], _run: TaskRun, state: State[ShardReport]) -> bool:
-    """A worker that died is; a refusal of ours says what to change, and the same again would not."""
-    return not isinstance(state.result(raise_on_failure=False), DatagenError)
 
 
 # Shards on disk are the record of what is done; a second one in Prefect's cache could only disagree with it.
@@ -44,14 +36,6 @@ def make_shard(directory: str, first: int, stop: int) -> ShardReport:
     return run_shard(directory, first, stop)
 
 
-def submit_shards(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[ShardReport]:
-    """`runs.workers.Pool` over the flow's task runner."""
-    shard = cast("Task[[str, int, int], ShardReport]", work)
-    futures = [shard.submit(directory, block.first, block.stop) for block in blocks]
-    for future in as_completed(futures):
-        yield future.result()
-
-
 @flow(name="make-questions")
 def make_questions(directory: str) -> None:
     """All waves of one run; the task runner comes from the run's config."""
@@ -64,6 +48,8 @@ def build_dataset(request: RunRequest) -> str:
     """Make questions until the target is met, then write the release; returns its folder."""
     run = start_or_continue(request.load())
     make_questions.with_options(task_runner=task_runner(run.config.run))(run.directory)
+    if run.config.rollouts is not None:
+        collect_trajectories(request)
     folder = release(run)
     found = report(run.directory, str(folder))
     publish_report(found)

@@ -6,25 +6,18 @@ be run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import cast
-
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import as_completed
-from prefect.tasks import Task
 
-from datagen import storage
 from datagen.cli.rolling import print_rollouts
-from datagen.config import DatagenConfig
 from datagen.pipeline.rolling import carry_on_rollouts, run_attempts
-from datagen.pipeline.rollout_plan import RolloutPlan, plan_rollouts
+from datagen.pipeline.rollout_plan import RolloutPlan, plan_rollouts, rollouts_of
 from datagen.pipeline.rollout_report import RolloutReport, report_rollouts
-from datagen.runs.workers import Block, ShardReport, Work
-from flows.build_dataset import is_worth_retrying
+from datagen.runs.workers import ShardReport
 from flows.requests import RunRequest
 from flows.running import run_from_command_line, task_runner
+from flows.shards import is_worth_retrying, submit_shards
 
 
 @task(
@@ -36,14 +29,6 @@ from flows.running import run_from_command_line, task_runner
 )
 def make_attempts(directory: str, first: int, stop: int) -> ShardReport:
     return run_attempts(directory, first, stop)
-
-
-def submit_shards(work: Work, directory: str, blocks: Sequence[Block]) -> Iterator[ShardReport]:
-    """`runs.workers.Pool` over the flow's task runner."""
-    shard = cast("Task[[str, int, int], ShardReport]", work)
-    futures = [shard.submit(directory, block.first, block.stop) for block in blocks]
-    for future in as_completed(futures):
-        yield future.result()
 
 
 @flow(name="make-attempts")
@@ -62,11 +47,6 @@ def collect_trajectories(request: RunRequest) -> str:
     publish_rollouts(found)
     print_rollouts(found)
     return plan.directory
-
-
-def rollouts_of(config: DatagenConfig) -> str:
-    """Where the attempts at a run's questions lie."""
-    return storage.join(config.run.directory, "rollouts")
 
 
 def publish_rollouts(report: RolloutReport) -> None:

@@ -160,6 +160,18 @@ def read_parquet(url: str | Path, columns: list[str] | None = None) -> pa.Table:
             return pq.ParquetFile(handle).read(columns=columns)
 
 
+def read_batches(url: str | Path, columns: list[str] | None = None, *, rows: int = 1_000) -> Iterator[pa.RecordBatch]:
+    """Read one file batch by batch, at most `rows` rows each, without ever holding all of it."""
+    with _reading(url), contextlib.ExitStack() as stack:
+        if is_local(url):
+            source: Any = local_path(url)
+        else:
+            fs, path = _open_filesystem(url)
+            source = stack.enter_context(fs.open(path, "rb"))
+        file = stack.enter_context(pq.ParquetFile(source))
+        yield from file.iter_batches(batch_size=rows, columns=columns)
+
+
 def describe_file(url: str | Path, *, name: str | None = None) -> FileEntry:
     """The manifest entry of a file that is already there (rows from the footer where it is Parquet)."""
     path = local_path(url)

@@ -18,6 +18,7 @@ from datagen.cli.console import (
     print_table,
     say,
 )
+from datagen.cli.rolling import carry_on_attempts
 from datagen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _finish(run: Run, *, as_json: bool) -> None:
     from datagen.pipeline.calling import spent_so_far
     from datagen.pipeline.finishing import release, report
     from datagen.pipeline.making import carry_on
+    from datagen.pipeline.rollout_plan import plan_rollouts, rollouts_of
     from datagen.runs.workers import Pool, process_pool, serial, thread_pool
 
     section = run.config.run
@@ -152,6 +154,8 @@ def _finish(run: Run, *, as_json: bool) -> None:
         if section.runner != "serial" and section.workers > 1:
             pool = stack.enter_context((thread_pool if section.runner == "thread" else process_pool)(section.workers))
         carry_on(run, pool=pool, watch=progress)
+    if run.config.rollouts is not None:
+        carry_on_attempts(plan_rollouts(run.directory, run.config, rollouts_of(run.config)))
     found = report(run.directory, str(release(run)))
     if as_json:
         print_json(found.to_dict())

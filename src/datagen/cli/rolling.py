@@ -53,7 +53,7 @@ def rollout(
     given = [f"{key}={value}" for key, value in flags.items() if value is not None and value != []]
     resolved = _config(source, config, [*(overlays or ()), *given])
     plan = plan_rollouts(str(source), resolved, str(directory or source / "rollouts"))
-    _carry_on(plan)
+    carry_on_attempts(plan)
     found = report_rollouts(plan.directory)
     if as_json:
         print_json(found.to_dict())
@@ -76,7 +76,8 @@ def _config(source: Path, config: str | None, overlays: list[str]) -> DatagenCon
     return overlay_config(open_run(str(source)).config, overlays)
 
 
-def _carry_on(plan: RolloutPlan) -> None:
+def carry_on_attempts(plan: RolloutPlan) -> None:
+    """Make what is missing, with a line now and then."""
     from datagen.pipeline.rolling import carry_on_rollouts, missing_blocks
     from datagen.runs.workers import Pool, ShardReport, process_pool, serial, thread_pool
 

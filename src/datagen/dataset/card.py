@@ -14,6 +14,7 @@ from typing import Any
 
 import jinja2
 
+from datagen.dataset.attempts import AttemptFigures
 from datagen.dataset.statistics import FunnelRow, certificates
 from datagen.records.question import UNBOUNDED
 
@@ -102,6 +103,7 @@ def render_card(
     *,
     splits: Mapping[str, tuple[int, int]],
     example: Row | None,
+    attempts: AttemptFigures | None = None,
 ) -> str:
     """The README.md of a release. `splits` maps a split to (rows, answer entities); `example` is a whole row."""
     template = (files("datagen.dataset") / "templates" / "card.md.j2").read_text(encoding="utf-8")
@@ -114,7 +116,9 @@ def render_card(
             meta=meta,
             statistics=statistics,
             splits=split_rows,
-            configs=[*configs, {"name": "rejects", "splits": [{"name": "train"}]}],
+            configs=[*configs, *_attempt_configs(attempts), {"name": "rejects", "splits": [{"name": "train"}]}],
+            attempts=attempts,
+            measured=measured,
             size_category=size_category(len(rows)),
             recipes=_recipes(steps),
             assumptions=sorted({a for proof in certificates(rows) for a in proof["assumptions"]}),
@@ -124,6 +128,13 @@ def render_card(
             **(_example_parts(example) if example else {}),
         )
     )
+
+
+def _attempt_configs(attempts: AttemptFigures | None) -> list[dict[str, Any]]:
+    tables = attempts.splits if attempts else {}
+    return [
+        {"name": table, "splits": [{"name": name} for name in splits]} for table, splits in tables.items() if splits
+    ]
 
 
 def _recipes(steps: Sequence[FunnelRow]) -> list[dict[str, Any]]:

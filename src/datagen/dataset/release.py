@@ -3,6 +3,7 @@
     release/
       README.md                                   the card; its YAML names configs, splits and files
       data/qa/train-00000-of-00001.parquet        accepted questions, wide and flat
+      data/trajectories/, data/preferences/       attempts at the questions and pairs of them, where some were made
       data/rejects/train-00000-of-00001.parquet   every stopped candidate with gate, reason and spend
       plots/*.png  browser.html  reports/{statistics,funnel}.json  provenance.json
       manifest.json                               SHA-256 and rows of every file; its presence means the rest is whole
@@ -25,6 +26,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datagen.dataset.attempts import AttemptFigures, Attempts, write_attempts
 from datagen.dataset.browser import MAX_ROWS, render_browser
 from datagen.dataset.card import ReleaseMeta, choose_example, render_card
 from datagen.dataset.plots import draw_plots
@@ -93,18 +95,24 @@ def answer_root(row: Mapping[str, Any]) -> str:
 
 
 def write_release(
-    questions: pa.Table, rejects: pa.Table, folder: Path, meta: ReleaseMeta, *, gate_order: Sequence[str]
+    questions: pa.Table,
+    rejects: pa.Table,
+    folder: Path,
+    meta: ReleaseMeta,
+    *,
+    gate_order: Sequence[str],
+    attempts: Attempts | None = None,
 ) -> Release:
     """Write a whole release beside `folder` and move it there; an existing folder is refused.
 
-    `questions` and `rejects` follow `records.schema`. Raises `ReleaseError` for a used folder.
+    `questions`, `rejects` and the tables of `attempts` follow `records.schema`. Raises `ReleaseError` for a used folder.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ReleaseError(f"{folder} is not empty. Choose another folder, or remove it with `rm -r {folder}`.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        splits = _write_all(questions, rejects, work, meta, gate_order)
+        splits = _write_all(questions, rejects, work, meta, gate_order=gate_order, attempts=attempts)
         work.chmod(0o755)
         if folder.exists():
             folder.rmdir()
@@ -116,7 +124,13 @@ def write_release(
 
 
 def _write_all(
-    questions: pa.Table, rejects: pa.Table, work: Path, meta: ReleaseMeta, gate_order: Sequence[str]
+    questions: pa.Table,
+    rejects: pa.Table,
+    work: Path,
+    meta: ReleaseMeta,
+    *,
+    gate_order: Sequence[str],
+    attempts: Attempts | None,
 ) -> dict[str, int]:
     rows = [_counted(row) for batch in questions.to_batches(BATCH_ROWS) for row in batch.to_pylist()]
     order = sorted(range(len(rows)), key=lambda index: hashlib.sha256(rows[index]["id"].encode()).digest())
@@ -126,6 +140,11 @@ def _write_all(
     by_split = {name: part for name, part in by_split.items() if part}
     files = [entry for name, part in by_split.items() for entry in _write_split(questions, part, work, f"qa/{name}")]
     files += _write_split(rejects, range(rejects.num_rows), work, "rejects/train")
+    tried: AttemptFigures | None = None
+    if attempts is not None:
+        places = {rows[index]["id"]: name for name, part in by_split.items() for index in part}
+        written, tried = write_attempts(attempts, places, work)
+        files += written
     entities = {name: len({answer_root(rows[index]) for index in part}) for name, part in by_split.items()}
     rows = [rows[index] for index in order]
     reject_rows = rejects.select(["recipe", "gate", "reason", "spend"]).to_pylist()
@@ -144,6 +163,7 @@ def _write_all(
         steps,
         splits={name: (len(part), entities[name]) for name, part in by_split.items()},
         example=_whole_row(questions, choose_example(rows)),
+        attempts=tried,
     )
     shown = questions.take(pa.array(order[:MAX_ROWS], pa.int64())).to_pylist()
     write_atomic(work / "README.md", card.encode())
@@ -156,6 +176,7 @@ def _write_all(
         "splits": {n: len(p) for n, p in by_split.items()},
         "snapshot": meta.snapshot,
         "config": meta.config_digest,
+        "rollouts": attempts.plan if attempts else None,
     }
     write_manifest(work, Manifest(RELEASE_KIND, RELEASE_VERSION, tuple(files), fields))
     return {name: len(part) for name, part in by_split.items()}

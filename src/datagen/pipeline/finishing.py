@@ -17,6 +17,8 @@ from datagen.dataset.statistics import FunnelRow, funnel
 from datagen.errors import TargetNotReachedError
 from datagen.pipeline.calling import paid_in
 from datagen.pipeline.living import seal_live_web
+from datagen.pipeline.rollout_plan import rollouts_of
+from datagen.pipeline.rollout_report import finished_attempts
 from datagen.runs.directory import Run
 from datagen.runs.shards import Row
 from datagen.runs.tables import read_run_manifest
@@ -112,12 +114,15 @@ def release(run: Run) -> Path:
     folder = Path(run.config.release.directory)
     read_run_manifest(run.directory)
     snapshot = seal_live_web(run) if run.config.web.live else Snapshot.open(Path(run.config.web.snapshot))
+    attempts = finished_attempts(rollouts_of(run.config)) if run.config.rollouts else None
     if (folder / storage.MANIFEST_NAME).exists():
         fields = storage.read_manifest(folder, kind=RELEASE_KIND, version=RELEASE_VERSION).fields
-        if (fields["config"], fields["snapshot"]) == (run.config.digest, snapshot.digest):
+        wanted = (run.config.digest, snapshot.digest, attempts.plan if attempts else None)
+        if (fields["config"], fields["snapshot"], fields.get("rollouts")) == wanted:
             return folder
     tables = [storage.read_parquet(storage.join(run.directory, f"{name}.parquet")) for name in ("questions", "rejects")]
-    return write_release(tables[0], tables[1], folder, _meta(run, snapshot), gate_order=GATE_ORDER).folder
+    meta = _meta(run, snapshot)
+    return write_release(tables[0], tables[1], folder, meta, gate_order=GATE_ORDER, attempts=attempts).folder
 
 
 def _meta(run: Run, snapshot: Snapshot) -> ReleaseMeta:

@@ -105,6 +105,11 @@ def open_plan(directory: str) -> RolloutPlan:
     return RolloutPlan(directory, config, raw["snapshot"], tuple(raw["questions"]), raw["total"], raw["digest"])
 
 
+def rollouts_of(config: DatagenConfig) -> str:
+    """Where the attempts at the questions of a config's own run lie."""
+    return storage.join(config.run.directory, "rollouts")
+
+
 def question_files(source: str) -> tuple[str, ...]:
     """The files with the questions of a finished run, or of a release, in order."""
     table = storage.join(source, "questions.parquet")
