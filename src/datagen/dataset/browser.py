@@ -43,9 +43,19 @@ KEPT = (
 )
 
 
-def render_browser(title: str, rows: Sequence[Mapping[str, Any]], *, total: int | None = None) -> str:
-    """HTML text of the browser for the first `MAX_ROWS` rows, of `total` in all where these are not all."""
-    shown = [{key: row[key] for key in KEPT} for row in rows[:MAX_ROWS]]
+def render_browser(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    total: int | None = None,
+    attempts: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> str:
+    """HTML text of the browser for the first `MAX_ROWS` rows, of `total` in all where these are not all.
+
+    `attempts` are views of attempts by question id, from `attempt_views`.
+    """
+    tried = attempts or {}
+    shown = [{key: row[key] for key in KEPT} | {"tried": tried.get(row["id"], [])} for row in rows[:MAX_ROWS]]
     data = json.dumps(
         {"title": title, "total": len(rows) if total is None else total, "rows": shown},
         ensure_ascii=False,

@@ -26,6 +26,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datagen.dataset.attempt_views import views_of
 from datagen.dataset.attempts import AttemptFigures, Attempts, write_attempts
 from datagen.dataset.browser import MAX_ROWS, render_browser
 from datagen.dataset.card import ReleaseMeta, choose_example, render_card
@@ -167,7 +168,9 @@ def _write_all(
     )
     shown = questions.take(pa.array(order[:MAX_ROWS], pa.int64())).to_pylist()
     write_atomic(work / "README.md", card.encode())
-    write_atomic(work / "browser.html", render_browser(meta.pretty_name, shown, total=len(rows)).encode())
+    views = views_of(attempts.trajectories, [row["id"] for row in shown]) if attempts else {}
+    page = render_browser(meta.pretty_name, shown, total=len(rows), attempts=views)
+    write_atomic(work / "browser.html", page.encode())
     write_json(work / "reports" / "statistics.json", statistics)
     write_json(work / "reports" / "funnel.json", [asdict(step) for step in steps])
     write_json(work / "provenance.json", meta.provenance())
