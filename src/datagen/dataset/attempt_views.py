@@ -79,7 +79,7 @@ def event_view(event: Row) -> View:
 
 
 def _arguments(text: str | None) -> str:
-    """ "late medieval bridges" instead of {"query": "late medieval bridges", "top_k": 8}"""
+    """What was asked for: `late medieval bridges` instead of {"query": "late medieval bridges", "top_k": 8}."""
     try:
         given = orjson.loads(text or "")
     except orjson.JSONDecodeError:
