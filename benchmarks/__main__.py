@@ -17,6 +17,7 @@ QUICK = {
     "chat.py": ["--calls", "5120", "--memory", "20000", "--records", "200", "--only", "ours"],
     "generation.py": ["--pages", "1000", "4000", "--questions", "100"],
     "orchestration.py": [],
+    "rollouts.py": ["--questions", "100"],
     "snapshot.py": [],
     "solvers.py": ["--pages", "2000", "--candidates", "100"],
     "world.py": [],
