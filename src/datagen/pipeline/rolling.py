@@ -183,7 +183,7 @@ def _questions(plan: RolloutPlan, first: int, stop: int) -> list[Row]:
     position = 0
     columns = [
         "id", "question", "answer", "answer_aliases", "answer_type", "answer_canonical", "answer_entity",
-        "answer_entity_type", "answer_unit", "recipe", "certificate", "evidence",
+        "answer_entity_type", "answer_unit", "recipe", "certificate", "evidence", "hops", "tree",
     ]  # fmt: skip
     for file in plan.questions:
         table = storage.read_parquet(file, columns)
