@@ -17,6 +17,8 @@ A sentence that opens a complete list ("This is a complete list of all clubs tha
 only together with the list below it. It counts where a window shows text below it, or where what is shown also has the
 answer's name, when that is the member.
 
+A row names at most three places per clue; `rollouts.restatements` finds the others where a snapshot's facts are at hand.
+
 A class clue ("is a novel") has no place of its own, for every page about a thing says what sort of thing it is. It counts
 as evidenced with the first clue about the same thing, which is a convention and not a finding. A question without a
 certificate has its hops for clues.
@@ -34,6 +36,7 @@ from datagen.knowledge.catalogue import CLOSURE_MEMBERS_FORMS, CLOSURE_SUBJECTS_
 from datagen.knowledge.formula import Clue, ClueAddress, Edge, IsA, query_from_dict, walk_clues
 from datagen.records.trajectory import Event
 from datagen.rollouts.mentions import answer_turns, folded, states
+from datagen.rollouts.restatements import Restatements
 from datagen.rollouts.showing import Piece, asked_results, pieces_of, same_address, squeezed
 
 __all__ = ["ClueSource", "Place", "answer_turns", "call_clues", "clue_sources", "clue_turns"]
@@ -73,8 +76,11 @@ class ClueSource:
 # --- sources of a question --------------------------------------------------------------------------------------------
 
 
-def clue_sources(row: Mapping[str, Any]) -> tuple[ClueSource, ...]:
-    """One source for each clue of a row of `questions`, in the order of `certificate.clues`."""
+def clue_sources(row: Mapping[str, Any], facts: Restatements | None = None) -> tuple[ClueSource, ...]:
+    """One source for each clue of a row of `questions`, in the order of `certificate.clues`.
+
+    With the facts of a snapshot every page that states a clue counts, without them those that the row names.
+    """
     known = _known_names(row)
     if not row["certificate"]:
         return tuple(_hop_source(number, hop) for number, hop in enumerate(row["hops"] or ()))
@@ -88,6 +94,10 @@ def clue_sources(row: Mapping[str, Any]) -> tuple[ClueSource, ...]:
         place = _place(item, known, member, dated=_DATED.search(clues[number]) is not None)
         if place not in places[number]:
             places[number].append(place)
+    for number, restated in (facts.of(row) if facts is not None else {}).items():
+        here = {(place.page_id, place.start, place.end) for place in places[number]}
+        others = [s for s in restated if (s.page_id, s.start, s.end) not in here]
+        places[number] += [Place(s.url, squeezed(s.quote), s.page_id, s.start, s.end) for s in others]
     return tuple(
         ClueSource(number, text, tuple(places[number]), () if places[number] else _siblings(tree, number))
         for number, text in enumerate(clues)
