@@ -34,17 +34,26 @@ def verify(
 ) -> None:
     """Recompute every certificate, hash, id and split of a release with separate, brute-force code."""
     from datagen.dataset.verify import verify_release
+    from datagen.dataset.verify_attempts import verify_attempts
 
     with counting("rows verified") as watch:
         found = verify_release(release, snapshot, watch)
+    if (release / "data" / "trajectories").is_dir():
+        with counting("attempts verified") as watch:
+            found = found.with_attempts(verify_attempts(release, snapshot, watch))
     if as_json:
         faults = [{"row": fault.row, "sentence": fault.sentence} for fault in found.faults]
-        print_json({"questions": found.questions, "evidence": found.evidence, "faults": faults})
+        counts = {"questions": found.questions, "evidence": found.evidence}
+        print_json(counts | {"trajectories": found.trajectories, "calls": found.calls, "faults": faults})
     found.raise_if_faulty()
     if not as_json:
         say(
             f"{found.questions:,} questions hold: every certificate recomputed, {found.evidence:,} quotes found in place."
         )
+        if found.trajectories:
+            say(
+                f"{found.trajectories:,} trajectories hold: every grade recomputed, {found.calls:,} tool calls made again."
+            )
 
 
 def replay(

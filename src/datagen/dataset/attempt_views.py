@@ -13,6 +13,8 @@ from datagen.storage import read_batches
 
 Row = Mapping[str, Any]
 View = dict[str, Any]
+QUESTIONS_WITH_ATTEMPTS = 120
+"""The first questions of the browser show theirs; an attempt of thirty calls takes ten kilobytes."""
 PER_QUESTION = 2
 """Attempts of one question that are shown: a verified one first, then one that went wrong."""
 HITS_SHOWN = 5

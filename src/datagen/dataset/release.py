@@ -26,7 +26,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datagen.dataset.attempt_views import views_of
+from datagen.dataset.attempt_views import QUESTIONS_WITH_ATTEMPTS, views_of
 from datagen.dataset.attempts import AttemptFigures, Attempts, write_attempts
 from datagen.dataset.browser import MAX_ROWS, render_browser
 from datagen.dataset.card import ReleaseMeta, choose_example, render_card
@@ -168,7 +168,8 @@ def _write_all(
     )
     shown = questions.take(pa.array(order[:MAX_ROWS], pa.int64())).to_pylist()
     write_atomic(work / "README.md", card.encode())
-    views = views_of(attempts.trajectories, [row["id"] for row in shown]) if attempts else {}
+    read = [row["id"] for row in shown[:QUESTIONS_WITH_ATTEMPTS]]
+    views = views_of(attempts.trajectories, read) if attempts else {}
     page = render_browser(meta.pretty_name, shown, total=len(rows), attempts=views)
     write_atomic(work / "browser.html", page.encode())
     write_json(work / "reports" / "statistics.json", statistics)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from datagen.dataset.release import BATCH_ROWS, RELEASE_KIND, RELEASE_VERSION, answer_root, split_of
+from datagen.dataset.verify_attempts import AttemptVerification
 from datagen.errors import PageNotFoundError, ReleaseError, StorageError
 from datagen.knowledge.bruteforce import verify_certificate
 from datagen.knowledge.formula import Query, query_from_dict
@@ -50,6 +51,14 @@ class Verification:
     questions: int
     evidence: int
     faults: tuple[Fault, ...]
+    trajectories: int = 0
+    calls: int = 0
+    """Tool calls of trajectories that were made again."""
+
+    def with_attempts(self, attempts: AttemptVerification) -> Verification:
+        """This and what was found of the attempts."""
+        more = tuple(Fault(fault.row, fault.sentence) for fault in attempts.faults)
+        return replace(self, faults=(*self.faults, *more), trajectories=attempts.trajectories, calls=attempts.calls)
 
     def raise_if_faulty(self) -> None:
         if self.faults:
