@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from datasets import load_dataset
 from tests.pipeline.llm_runs import CAST, practice
@@ -17,11 +19,13 @@ from tests.pipeline.llm_runs import CAST, practice
 from datagen import storage
 from datagen.config import load_config
 from datagen.dataset.release import answer_root, split_of
+from datagen.dataset.verify_attempts import verify_attempts
 from datagen.errors import ConfigError, RunDirectoryError
 from datagen.pipeline.rolling import carry_on_rollouts, missing_blocks
 from datagen.pipeline.rollout_plan import open_plan, plan_rollouts
 from datagen.pipeline.rollout_report import report_rollouts
 from datagen.practice.knobs import Fault, Knobs
+from datagen.records.schema import arrow_schema
 from datagen.records.trajectory_rows import row_to_preference, row_to_trajectory
 from datagen.rollouts.collect import trajectory_id
 from datagen.runs.workers import serial
@@ -100,6 +104,60 @@ def test_a_release_holds_the_attempts_in_the_split_of_their_question(made):
     for split in questions:
         assert all(split_of(answer_root(row)) == split for row in questions[split])
     assert "verified" in (made / "release" / "README.md").read_text()
+
+
+def snapshot_of(made: Path) -> Path:
+    return Path(open_plan(str(made / "run" / "rollouts")).config.web.snapshot)
+
+
+def test_every_call_of_every_attempt_brings_the_same_again(made):
+    found = verify_attempts(made / "release", snapshot_of(made))
+
+    assert found.faults == ()
+    assert found.trajectories == len(rows(made / "run" / "rollouts", "trajectories"))
+    assert found.calls > found.trajectories
+
+
+def forged_result(row):
+    event = next(e for e in row["events"] if e["kind"] == "result" and e["error"] is None)
+    event["text"] = event["text"].replace("a", "e", 1)
+
+
+def forged_grade(row):
+    row["correct"] = not row["correct"]
+
+
+def forged_turns(row):
+    row["verified"], row["clue_turns"] = True, [None]
+
+
+def lost_call(row):
+    row["events"] = [e for e in row["events"] if e["kind"] != "call"]
+
+
+@pytest.mark.parametrize(
+    ("forge", "sentence"),
+    [
+        (forged_result, "brings something else"),
+        (forged_grade, "it is graded"),
+        (forged_turns, "without a right answer"),
+        (lost_call, "answers no call"),
+    ],
+)
+def test_a_forged_trajectory_is_named(made, tmp_path, forge, sentence):
+    release = tmp_path / "release"
+    shutil.copytree(made / "release", release)
+    path = next((release / "data" / "trajectories").glob("train-*.parquet"))
+    table = storage.read_parquet(path)
+    changed = table.to_pylist()
+    forge(changed[0])
+    schema = arrow_schema("trajectories")
+    storage.write_parquet(path, pa.Table.from_pylist(changed, schema=schema), schema=schema)
+
+    faults = verify_attempts(release, snapshot_of(made)).faults
+
+    assert {fault.row for fault in faults} == {changed[0]["id"]}
+    assert any(sentence in fault.sentence for fault in faults)
 
 
 def test_attempts_are_the_same_however_they_are_cut(made, tmp_path):
