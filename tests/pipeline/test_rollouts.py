@@ -188,7 +188,7 @@ def test_attempts_survive_kills_and_are_made_once(made, tmp_path):
 
 def test_a_folder_with_other_attempts_is_refused_naming_what_differs(made):
     config = load_config("demo", [f"web.snapshot={open_plan(str(made / 'run' / 'rollouts')).config.web.snapshot}"])
-    with pytest.raises(RunDirectoryError, match="rollouts.visits"):
+    with pytest.raises(RunDirectoryError, match=r"rollouts\.visits"):
         plan_rollouts(
             str(made / "run"),
             config.model_copy(update={"rollouts": config.rollouts.model_copy(update={"visits": 7})}),
