@@ -16,7 +16,6 @@ templates mark their turns with words such as `<|im_end|>`, and some servers wou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -108,15 +107,25 @@ def said(error: ValidationError) -> str:
 
 
 def hits_to_json(hits: Sequence[Hit]) -> str:
-    return _dumps({"results": [asdict(hit) for hit in hits]})
+    return _dumps(hits_as_dict(hits))
 
 
 def window_to_json(window: Window) -> str:
+    return _dumps(window_as_dict(window))
+
+
+def hits_as_dict(hits: Sequence[Hit]) -> dict[str, Any]:
+    return {"results": [{name: getattr(hit, name) for name in _HIT_FIELDS} for hit in hits]}
+
+
+def window_as_dict(window: Window) -> dict[str, Any]:
     raw = {name: getattr(window, name) for name in _WINDOW_FIELDS}
-    links = [(link.start, link.end, link.url) for link in window.links]
-    return _dumps(raw | {"text": window.text, "links": links})
+    raw["text"] = window.text
+    raw["links"] = [[link.start, link.end, link.url] for link in window.links]
+    return raw
 
 
+_HIT_FIELDS = ("url", "title", "host", "source_kind", "published_at", "snippet", "score")
 _WINDOW_FIELDS = (
     "page_id",
     "url",
