@@ -82,32 +82,36 @@ class SearchCore:
 
     def search(self, query: object, top_k: object = None) -> Json:
         """The best pages, as `toolbox.hits_to_json` writes them."""
-        wrong = _text_fault("query", query, MAX_QUERY_CHARS) or _whole_fault("top_k", top_k, 1, MAX_TOP_K)
+        wrong = self.search_fault(query, top_k)
         if wrong:
             return wrong
-        assert isinstance(query, str)
-        return hits_as_dict(self.web.search(query, self.settings.top_k if top_k is None else int(top_k)))  # type: ignore[call-overload]
+        return hits_as_dict(self.web.search(query, top_k or self.settings.top_k))  # type: ignore[arg-type]
+
+    def search_fault(self, query: object, top_k: object = None) -> Json | None:
+        """What is wrong with the arguments of `search`; who counts calls asks first, for such calls cost nothing."""
+        return _text_fault("query", query, MAX_QUERY_CHARS) or _whole_fault("top_k", top_k, 1, MAX_TOP_K)
 
     def visit(self, url: object, offset: object = 0, goal: object = "", max_chars: object = None) -> Json:
         """A window of a page, or with a goal what a long page says of it, as `toolbox.window_to_json` writes it."""
-        longest = self.settings.max_chars
-        wrong = (
-            _text_fault("url", url, MAX_URL_CHARS)
-            or _whole_fault("offset", offset, 0, MAX_OFFSET)
-            or _text_fault("goal", goal or "-", MAX_GOAL_CHARS)
-            or _whole_fault("max_chars", max_chars, MIN_WINDOW_CHARS, longest)
-        )
+        wrong = self.visit_fault(url, offset, goal, max_chars)
         if wrong:
             return wrong
-        assert isinstance(url, str)
-        start = 0 if offset is None else int(offset)  # type: ignore[call-overload]
-        limit = longest if max_chars is None else int(max_chars)  # type: ignore[call-overload]
+        start, limit = offset or 0, max_chars or self.settings.max_chars
         try:
-            return window_as_dict(self._window(url, start, str(goal or ""), limit))
+            return window_as_dict(self._window(url, start, goal or "", limit))  # type: ignore[arg-type]
         except PageNotFoundError:
             return error(NOT_FOUND, f"There is nothing at {url}{f' from {start} on' if start else ''}.")
         except FetchError as exc:
             return error(NOT_FETCHED, f"The page could not be fetched: {exc.reason or 'no reply'}.")
+
+    def visit_fault(self, url: object, offset: object = 0, goal: object = "", max_chars: object = None) -> Json | None:
+        """What is wrong with the arguments of `visit`."""
+        return (
+            _text_fault("url", url, MAX_URL_CHARS)
+            or _whole_fault("offset", offset, 0, MAX_OFFSET)
+            or (_text_fault("goal", goal, MAX_GOAL_CHARS) if goal not in ("", None) else None)
+            or _whole_fault("max_chars", max_chars, MIN_WINDOW_CHARS, self.settings.max_chars)
+        )
 
     def retrieve(self, queries: object, topk: object = None, return_scores: object = False) -> Json:
         """Search-R1's retriever: for each query a list of documents, with their scores where asked for."""
