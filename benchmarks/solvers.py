@@ -18,11 +18,11 @@ from pathlib import Path
 
 from datagen.agents.roles import Solver
 from datagen.config import load_config
+from datagen.knowledge.answer_forms import is_correct
 from datagen.pipeline.corpus import build_corpus
 from datagen.pipeline.making import prepare
 from datagen.pipeline.workshop import Workshop, open_workshop
 from datagen.records.question import Attempt
-from datagen.synthesis.answers import is_correct
 from datagen.synthesis.draft import Draft
 
 SEED = 11

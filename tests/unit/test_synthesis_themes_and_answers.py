@@ -8,19 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen.errors import ConfigError
+from datagen.knowledge.answer_forms import contains_words, is_correct, normalise_answer, telling_words, words_of
 from datagen.knowledge.literals import date_interval, day, number_literal, parse_literal, text_literal
 from datagen.records.fact import Entity, Literal
 from datagen.records.question import Answer
-from datagen.synthesis.answers import (
-    as_asked,
-    contains_words,
-    entity_answer,
-    is_correct,
-    literal_answer,
-    normalise_answer,
-    telling_words,
-    words_of,
-)
+from datagen.synthesis.answers import as_asked, entity_answer, literal_answer
 from datagen.synthesis.themes import load_seed_questions, load_taxonomy
 
 DATA = Path(__file__).parents[2] / "data"

@@ -18,11 +18,11 @@ from datagen.agents.budget import Budget
 from datagen.agents.desk import Desk
 from datagen.clients.chat import ToolCall
 from datagen.errors import ReleaseError
+from datagen.knowledge.answer_forms import is_correct
 from datagen.records.question_rows import answer_of
 from datagen.records.schema import arrow_schema
 from datagen.records.trajectory import MODEL_KINDS
 from datagen.storage import read_batches, read_parquet
-from datagen.synthesis.answers import is_correct
 from datagen.web.snapshot import Snapshot
 from datagen.web.snapshot_web import SnapshotWeb
 from datagen.web.tools import Web

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.errors import ReleaseError
+from datagen.knowledge.answer_forms import is_correct
 from datagen.records.question import Answer
 from datagen.records.question_rows import answer_of
 from datagen.storage import local_path
-from datagen.synthesis.answers import is_correct
 
 PUBLIC = ("id", "question", "recipe")
 HIDDEN = (

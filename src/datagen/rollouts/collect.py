@@ -20,6 +20,7 @@ from typing import Any
 from datagen.agents.budget import Limits
 from datagen.agents.roles import Judge, Policy
 from datagen.errors import DatagenError, RetriesExhaustedError
+from datagen.knowledge.answer_forms import accepted_forms
 from datagen.records.ids import content_id
 from datagen.records.question import Answer
 from datagen.records.question_rows import answer_of
@@ -29,7 +30,6 @@ from datagen.rollouts.evidence import ClueSource, answer_turns, clue_sources, cl
 from datagen.rollouts.format import check_events
 from datagen.rollouts.labels import LabelSettings, label_calls
 from datagen.rollouts.rewards import RewardInputs, StepReward, check_answer, score_all
-from datagen.synthesis.answers import accepted_forms
 from datagen.web.tools import Web
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ import random
 import re
 
 from datagen.errors import ParseError
+from datagen.knowledge.answer_forms import contains_words, words_of
 from datagen.knowledge.formula import EntityRef, Match, Query, walk_clues
 from datagen.language.parse import same_meaning
-from datagen.synthesis.answers import contains_words, words_of
 from datagen.synthesis.settings import Workbench
 
 DRAFTS = 3

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from datagen.knowledge.answer_forms import normalise_answer, words_of
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.literals import parse_literal
 from datagen.records.question import Answer, Verdict
-from datagen.synthesis.answers import literal_answer, normalise_answer, words_of
+from datagen.synthesis.answers import literal_answer
 from datagen.synthesis.draft import Draft
 from datagen.verification.gate import GateContext, failed, passed
 

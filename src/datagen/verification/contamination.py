@@ -23,8 +23,8 @@ import ahocorasick
 import orjson
 
 from datagen.errors import ConfigError
+from datagen.knowledge.answer_forms import accepted_forms, normalise_answer, words_of
 from datagen.records.question import Verdict
-from datagen.synthesis.answers import accepted_forms, normalise_answer, words_of
 
 if TYPE_CHECKING:
     from datagen.synthesis.draft import Draft

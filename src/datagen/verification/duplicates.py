@@ -21,10 +21,10 @@ from enum import StrEnum
 
 import rensa
 
+from datagen.knowledge.answer_forms import words_of
 from datagen.knowledge.formula import Clue, Edge, EntityRef, Match, Node, Query, canonical, node_to_dict
 from datagen.records.ids import canonical_json, sha256_hex
 from datagen.records.question import Verdict
-from datagen.synthesis.answers import words_of
 from datagen.synthesis.draft import Draft
 
 PERMUTATIONS = 64

@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from datagen.agents.roles import Judge
+from datagen.knowledge.answer_forms import accepted_forms, is_correct, telling_words
 from datagen.knowledge.literals import parse_literal
 from datagen.records.question import Answer, Attempt
-from datagen.synthesis.answers import accepted_forms, is_correct, telling_words
 
 
 @dataclass(frozen=True, slots=True)

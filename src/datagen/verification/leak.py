@@ -19,11 +19,11 @@ from functools import lru_cache
 
 from rapidfuzz import fuzz, process
 
+from datagen.knowledge.answer_forms import accepted_forms, contains_words, telling_words, words_of
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Within
 from datagen.knowledge.literals import parse_literal
 from datagen.records.question import Verdict
-from datagen.synthesis.answers import accepted_forms, contains_words, telling_words, words_of
 from datagen.synthesis.draft import Draft
 from datagen.verification.gate import GateContext, failed, passed
 

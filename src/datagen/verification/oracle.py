@@ -16,10 +16,10 @@ from dataclasses import replace
 from enum import StrEnum
 
 from datagen.errors import ConfigError, FetchError, PageNotFoundError
+from datagen.knowledge.answer_forms import accepted_forms, contains_words, words_of
 from datagen.records.ids import rng_for
 from datagen.records.page import LOW_TRUST_KINDS, Page
 from datagen.records.question import OracleCheck, Verdict
-from datagen.synthesis.answers import accepted_forms, contains_words, words_of
 from datagen.synthesis.draft import Draft
 from datagen.verification.excerpts import Span, excerpt
 from datagen.verification.gate import GateContext, failed, passed

@@ -18,11 +18,11 @@ from dataclasses import replace
 from enum import StrEnum
 
 from datagen.errors import WordingError
+from datagen.knowledge.answer_forms import accepted_forms, contains_words, words_of
 from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Clue, Edge, EntityRef, IsA, Match, Node, Query, walk_clues
 from datagen.records.ids import rng_for
 from datagen.records.question import Verdict
-from datagen.synthesis.answers import accepted_forms, contains_words, words_of
 from datagen.synthesis.draft import Draft
 from datagen.verification.gate import GateContext, failed
 from datagen.web.tools import Hit
