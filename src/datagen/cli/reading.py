@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from datagen.cli.console import as_plain, counting, out, print_json, print_report, print_table, say
+from datagen.errors import ConfigError
 
 prompts_app = typer.Typer(help="What models are asked.", no_args_is_help=True)
 PromptFolder = Annotated[Path | None, typer.Option("--folder", help="Another folder of prompts (cast.prompts).")]
@@ -16,8 +17,20 @@ schemas_app = typer.Typer(help="The published schema of every table.", no_args_i
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 
 
-def report(directory: Annotated[Path, typer.Argument(help="A run directory.")], as_json: AsJson = False) -> None:
-    """The funnel of a finished run, and a few of its questions."""
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory, or a release folder.")],
+    snapshot: Annotated[Path | None, typer.Option("--snapshot", help="Of a release: measure pages as well.")] = None,
+    as_json: AsJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Of a release: as a card shows it.")] = False,
+) -> None:
+    """The funnel of a finished run and a few of its questions, or the quality of a release beside published sets."""
+    from datagen.dataset.quality import is_release
+
+    if is_release(directory):
+        _report_quality(directory, snapshot, as_json=as_json, as_markdown=as_markdown)
+        return
+    if snapshot is not None or as_markdown:
+        raise ConfigError(f"{directory} is no release, and --snapshot and --markdown are for releases; leave them out.")
     from datagen.pipeline.finishing import report as report_of
 
     found = report_of(str(directory))
@@ -25,6 +38,23 @@ def report(directory: Annotated[Path, typer.Argument(help="A run directory.")], 
         print_json(found.to_dict())
     else:
         print_report(found)
+
+
+def _report_quality(release: Path, snapshot: Path | None, *, as_json: bool, as_markdown: bool) -> None:
+    from datagen.dataset.quality import measure_release
+
+    with counting("questions measured") as watch:
+        found = measure_release(release, snapshot, watch)
+    if as_json:
+        print_json(found.to_dict())
+    elif as_markdown:
+        out.print(found.to_markdown(), markup=False)
+    else:
+        print_table(("metric", "here", "n", "published"), found.rows(), title=found.caption())
+        columns, rows = found.split()
+        print_table(columns, rows, title="\nBy the vertices of the question")
+        for number, note in enumerate(found.notes(), start=1):
+            out.print(f"[{number}] {note}", markup=False)
 
 
 def verify(
