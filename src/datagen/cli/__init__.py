@@ -7,6 +7,7 @@
     datagen run CONFIG                       snapshot -> questions -> release
     datagen rollout RUN                      questions -> graded attempts and preference pairs
     datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
+    datagen serve SNAPSHOT                   the tools, tasks and rewards over HTTP, for trainers
     datagen practice-llm                     serve chat completions from programs, with faults on demand
 
 Exit codes: 0 done, 1 failed, 2 usage or config, 3 target not reached, 4 budget reached. Commands import what they need when they run, so
@@ -19,7 +20,7 @@ import sys
 
 import typer
 
-from datagen.cli import caching, corpus, making, practice, reading, rolling, world
+from datagen.cli import caching, corpus, making, practice, reading, rolling, serving, world
 from datagen.cli.console import fail
 from datagen.errors import DatagenError
 
@@ -45,6 +46,7 @@ app.command()(rolling.rollout)
 app.command()(reading.report)
 app.command()(reading.verify)
 app.command()(reading.replay)
+app.command()(serving.serve)
 app.command()(practice.practice_llm)
 
 

@@ -15,7 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ROUTES = ("search", "visit", "retrieve", "reset", "reward", "episode", "tasks", "health", "metrics", "tools", "other")
+ROUTES = (
+    "search",
+    "visit",
+    "retrieve",
+    "reset",
+    "reward",
+    "episode",
+    "tasks",
+    "health",
+    "metrics",
+    "tools",
+    "mcp",
+    "other",
+)
 _BUCKETS = 80
 _PER_DOUBLING = 4
 _LEAST_S = 1e-5

@@ -27,7 +27,7 @@ from datagen.environment.episodes import (
     EpisodeTable,
     Tool,
 )
-from datagen.environment.tasks import MAX_ANSWER_CHARS, TaskBank
+from datagen.environment.tasks import TaskBank
 
 EPISODE_REQUIRED = "episode_required"
 UNKNOWN_TASK = "unknown_task"
@@ -132,8 +132,7 @@ class Service:
             return error(fault.code, str(fault))
         assert held.task is not None
         assert self.tasks is not None
-        # An answer is a name or a value; whole essays would be accepted for holding the right one somewhere.
-        grade = self.tasks.grade(held.task, answer if answer is None or len(answer) <= MAX_ANSWER_CHARS else None)
+        grade = self.tasks.grade(held.task, answer)
         return {"reward": grade.reward, "correct": grade.correct, "how": grade.how, **_counts(held)}
 
     def episode(self, raw: Mapping[str, Any]) -> Json:

@@ -39,6 +39,7 @@ HIDDEN = (
 )
 SPLITS = ("train", "validation", "test")
 MAX_ANSWER_CHARS = 400
+"""An answer is a name or a value; an essay that holds it somewhere is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,9 @@ class TaskBank:
 
     def grade(self, number: int, answer: str | None) -> Grade:
         """Whether an answer is right; words alone decide, as nobody but the server knows the key."""
-        right = is_correct(self.answer(number), answer)
-        return Grade(right, "rule")
+        if answer is not None and len(answer) > MAX_ANSWER_CHARS:
+            return Grade(False, "too_long")
+        return Grade(is_correct(self.answer(number), answer), "rule")
 
     def answer(self, number: int) -> Answer:
         """For graders on this side of the wire; nothing that comes from here may be sent."""
