@@ -7,6 +7,7 @@
     datagen run CONFIG                       snapshot -> questions -> release
     datagen rollout RUN                      questions -> graded attempts and preference pairs
     datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
+    datagen export RELEASE --to T --out DIR  a release as a trainer reads it
     datagen serve SNAPSHOT                   the tools, tasks and rewards over HTTP, for trainers
     datagen practice-llm                     serve chat completions from programs, with faults on demand
 
@@ -20,7 +21,7 @@ import sys
 
 import typer
 
-from datagen.cli import caching, corpus, making, practice, reading, rolling, serving, world
+from datagen.cli import caching, corpus, exporting, making, practice, reading, rolling, serving, world
 from datagen.cli.console import fail
 from datagen.errors import DatagenError
 
@@ -46,6 +47,7 @@ app.command()(rolling.rollout)
 app.command()(reading.report)
 app.command()(reading.verify)
 app.command()(reading.replay)
+app.command()(exporting.export)
 app.command()(serving.serve)
 app.command()(practice.practice_llm)
 
