@@ -59,6 +59,7 @@ def question(**changes: Any) -> dict[str, Any]:
         "answer": "Harlan Rovers",
         "answer_aliases": [],
         "answer_type": "entity",
+        "answer_entity": CLUB,
         "certificate": {
             "clues": ["plays_at -> stadium", "opened in 1900-01-01..1901-12-31", "is a arena", "colours = green"],
             "answer_set": [CLUB],
@@ -295,6 +296,8 @@ def snapshot(tmp_path: Path) -> Path:
     ]
     folder = tmp_path / "knowledge"
     folder.mkdir()
+    names = [{"key": STADIUM, "name": "Veltrin Park", "type": "stadium", "aliases": ["The Park"]}]
+    pq.write_table(pa.Table.from_pylist(names, arrow_schema("entities")), folder / "entities.parquet")
     pq.write_table(pa.Table.from_pylist(facts, arrow_schema("facts")), folder / "facts-00000.parquet")
     return tmp_path
 
@@ -307,6 +310,21 @@ def test_other_pages_that_state_the_same_fact_count_where_the_facts_are_given(sn
     book = page("pg-book", "https://a.example/pg-book", "A book\nOpening date: 1901\n")
     assert clue_turns(visit(5, window(book)), sources)[1] == 5
     assert clue_turns(visit(5, window(book)), clue_sources(row))[1] is None
+
+
+def test_with_the_facts_a_list_of_things_below_the_answer_has_to_name_the_thing(snapshot: Path) -> None:
+    head, other = "This is a complete list of all arenas that opened in 1901.", "https://a.example/arenas"
+    row = question()
+    row["evidence"].append(span("pg-arenas", other, head, head, 1))
+    sources = clue_sources(row, Restatements.read(snapshot, [row]))
+    assert clue_turns(search(0, (other, "Arenas", f"{head} Old Park")), sources)[1] is None
+    assert clue_turns(search(0, (other, "Arenas", f"{head} The Park")), sources)[1] == 0
+
+
+def test_a_value_is_looked_for_beside_the_names_of_its_thing(snapshot: Path) -> None:
+    row = question(answer="1901", answer_type="date", answer_entity=STADIUM)
+    assert Restatements.read(snapshot, [row]).answer_names(row) == ("Veltrin Park", "The Park")
+    assert Restatements.read(snapshot, [row]).answer_names(question()) == ()
 
 
 def test_facts_that_are_not_there_are_named_with_the_command_that_reads_them(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ A clue is evidenced by the first result that the model asked for in which one of
     fact is not one of a certain day. "Founded: 1975" says nothing on another club's page.
 
 A sentence that opens a complete list ("This is a complete list of all clubs that ...") states a fact about each member
-only together with the list below it. It counts where a window shows text below it, or where what is shown also has the
-answer's name, when that is the member.
+only together with the list below it. It counts where a window shows text below it, or where what is shown also names the
+member: the answer, or with a snapshot's facts any other thing.
 
 A row names at most three places per clue; `rollouts.restatements` finds the others where a snapshot's facts are at hand.
 
@@ -29,15 +29,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from datagen.knowledge.catalogue import CLOSURE_MEMBERS_FORMS, CLOSURE_SUBJECTS_FORMS
 from datagen.knowledge.formula import Clue, ClueAddress, Edge, IsA, query_from_dict, walk_clues
 from datagen.records.trajectory import Event
 from datagen.rollouts.mentions import answer_turns, folded, states
-from datagen.rollouts.restatements import Restatements
 from datagen.rollouts.showing import Piece, asked_results, pieces_of, same_address, squeezed
+
+if TYPE_CHECKING:  # reading facts needs pyarrow, and this module is imported by trainers for rewards
+    from datagen.rollouts.restatements import Restated, Restatements
 
 __all__ = ["ClueSource", "Place", "answer_turns", "call_clues", "clue_sources", "clue_turns"]
 
@@ -95,9 +97,7 @@ def clue_sources(row: Mapping[str, Any], facts: Restatements | None = None) -> t
         if place not in places[number]:
             places[number].append(place)
     for number, restated in (facts.of(row) if facts is not None else {}).items():
-        here = {(place.page_id, place.start, place.end) for place in places[number]}
-        others = [s for s in restated if (s.page_id, s.start, s.end) not in here]
-        places[number] += [Place(s.url, squeezed(s.quote), s.page_id, s.start, s.end) for s in others]
+        places[number] = _with_others(places[number], restated)
     return tuple(
         ClueSource(number, text, tuple(places[number]), () if places[number] else _siblings(tree, number))
         for number, text in enumerate(clues)
@@ -116,6 +116,14 @@ def _place(item: Mapping[str, Any], known: frozenset[str], member: tuple[str, ..
         anywhere=not dated and not opens_list and _names_both(quote, known),
         members=member if opens_list else None,
     )
+
+
+def _with_others(places: list[Place], restated: Restated) -> list[Place]:
+    """The places of a clue and all others that state it; heads of lists learn whom the list has to name."""
+    here = {(place.page_id, place.start, place.end) for place in places}
+    known = [place if place.members is None else replace(place, members=restated.subject) for place in places]
+    others = [s for s in restated.places if (s.page_id, s.start, s.end) not in here]
+    return known + [Place(s.url, squeezed(s.quote), s.page_id, s.start, s.end) for s in others]
 
 
 def _hop_source(number: int, hop: Mapping[str, Any]) -> ClueSource:

@@ -14,7 +14,7 @@ for, on a page of a kind that proofs trust.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,14 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True)
+class Restated:
+    """Every place known to state a clue, and names of the thing that they state it of."""
+
+    places: tuple[Stated, ...]
+    subject: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Restatements:
     """The facts that the evidence of some questions rests on, with every place that states them."""
 
@@ -61,9 +69,11 @@ class Restatements:
     """What is stated at a span of evidence."""
     about: Mapping[tuple[str, str], tuple[Stated, ...]]
     """Everything that is stated of a subject by a relation."""
+    names: Mapping[str, tuple[str, ...]]
+    """Key of a thing that a clue or an asked value is about -> its names."""
 
     @classmethod
-    def read(cls, snapshot: Path, rows: Iterable[Mapping[str, Any]]) -> Restatements:
+    def read(cls, snapshot: Path, rows: Sequence[Mapping[str, Any]]) -> Restatements:
         """The facts of a snapshot that concern these rows of `questions`."""
         files = sorted((snapshot / "knowledge").glob("facts-*.parquet"))
         if not files:
@@ -81,10 +91,16 @@ class Restatements:
         for stated in _read(files, "subject", pa.array(sorted({subject for subject, _ in wanted}), pa.string())):
             if (stated.subject, stated.relation) in wanted:
                 about.setdefault((stated.subject, stated.relation), []).append(stated)
-        return cls({k: tuple(v) for k, v in at.items()}, {k: tuple(v) for k, v in about.items()})
+        keys = {subject for subject, _ in wanted} | {row["answer_entity"] for row in rows if row["answer_entity"]}
+        names = _names(snapshot / "knowledge" / "entities.parquet", keys)
+        return cls({k: tuple(v) for k, v in at.items()}, {k: tuple(v) for k, v in about.items()}, names)
 
-    def of(self, row: Mapping[str, Any]) -> dict[int, tuple[Stated, ...]]:
-        """For each clue of a question every place known to state it."""
+    def answer_names(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the thing whose date or number is the answer; none where the answer is a thing itself."""
+        return () if row["answer_type"] == "entity" else self.names.get(row["answer_entity"], ())
+
+    def of(self, row: Mapping[str, Any]) -> dict[int, Restated]:
+        """For each clue of a question, where it is known what it is about, every place that states it."""
         proof = row["certificate"]
         if not proof or len(proof["answer_set"]) != 1 or not row["tree"]:
             return {}
@@ -96,9 +112,19 @@ class Restatements:
         walk.follow(root, proof["answer_set"][0], 0)
         return {number: self._all(*found) for number, found in walk.found.items()}
 
-    def _all(self, clue: Match | Within | Edge, subject: str, other: str | None) -> tuple[Stated, ...]:
+    def _all(self, clue: Match | Within | Edge, subject: str, other: str | None) -> Restated:
         stated = self.about.get((subject, clue.relation), ())
-        return tuple(s for s in stated if _meets(s, clue, other))
+        return Restated(tuple(s for s in stated if _meets(s, clue, other)), self.names.get(subject, ()))
+
+
+def _names(file: Path, keys: Collection[str]) -> dict[str, tuple[str, ...]]:
+    wanted = pa.array(sorted(keys), pa.string())
+    found: dict[str, tuple[str, ...]] = {}
+    with pq.ParquetFile(file) as entities:
+        for batch in entities.iter_batches(columns=["key", "name", "aliases"]):
+            for row in batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist():
+                found[row["key"]] = (row["name"], *(row["aliases"] or ()))
+    return found
 
 
 def _read(files: Sequence[Path], column: str, values: pa.StringArray) -> Iterator[Stated]:
