@@ -112,6 +112,10 @@ def test_with_everything_evidenced_the_right_answer_is_preferred_over_more_calls
     assert (pair.rule, pair.chosen_id) == ("step_stop", "A")
 
 
+def test_without_clues_no_step_is_preferred_over_another() -> None:
+    assert [p for p in preference_pairs([attempt("A", "ab"), attempt("B", "abcd")]) if p.kind == "process"] == []
+
+
 def test_calls_in_another_order_lead_to_one_state() -> None:
     one, other = attempt("A", "abx", clue_turns=(1, 2)), attempt("B", "bayzx", clue_turns=(1, 4))
     (pair,) = (p for p in preference_pairs([one, other]) if p.kind == "process")

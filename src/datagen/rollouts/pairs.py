@@ -190,6 +190,8 @@ def _next_clue(sibling: _Sibling, at: int) -> int | None:
 
 
 def _step(better: _Sibling, worse: _Sibling, at: int) -> _Candidate | None:
+    if not better.clues:
+        return None
     if len(_known(better, at)) == len(better.clues):
         return _stop(better, worse, at)
     reached = _next_clue(better, at)
