@@ -196,17 +196,22 @@ def answer_reward(completions: Sequence[object], environments: Sequence[Episode]
     ]
 
 
+def stated_answer(text: str) -> str | None:
+    """The answer that a last message states: all of it behind its thoughts, unless that is no answer but an essay."""
+    answer = text.rpartition("</think>")[2].strip()
+    return answer if 1 <= len(answer) <= MAX_ANSWER_CHARS else None
+
+
 def _last_said(completion: object) -> str | None:
     if isinstance(completion, str):
-        text: object = completion
-    elif isinstance(completion, Sequence) and completion and isinstance(completion[-1], Mapping):
-        last = completion[-1]
-        text = None if last.get("role") != "assistant" or last.get("tool_calls") else last.get("content")
-    else:
-        text = None
-    if not isinstance(text, str):
+        return stated_answer(completion)
+    if not isinstance(completion, Sequence) or not completion or not isinstance(completion[-1], Mapping):
         return None
-    return text.rpartition("</think>")[2].strip() or None
+    last = completion[-1]
+    text = last.get("content")
+    if last.get("role") != "assistant" or last.get("tool_calls") or not isinstance(text, str):
+        return None
+    return stated_answer(text)
 
 
 def _text_of(prompt: object) -> str:

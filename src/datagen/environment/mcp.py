@@ -137,8 +137,7 @@ def _answer(offered: Mapping[str, ToolOnOffer], name: str, arguments: Mapping[st
 class McpSkin:
     """An ASGI application for `/mcp` and, where there are tasks, `/mcp/tasks`. Its `running` has to be entered first.
 
-    A server that has routes of its own sends it every request whose path `serves` and enters `running` in its lifespan;
-    `mcp_app` is the whole for those who want nothing else.
+    A server that has routes of its own sends it every request whose path `serves`, and enters `running` in its lifespan.
     """
 
     def __init__(self, service: Service) -> None:
@@ -158,31 +157,6 @@ class McpSkin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._apps[scope["path"]](scope, receive, send)
-
-
-def mcp_app(service: Service) -> Starlette:
-    """The protocol alone, as an application for any ASGI server."""
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
-
-    skin = McpSkin(service)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with skin.running():
-            yield
-
-    return Starlette(routes=[Mount("/", app=_known_paths(skin))], lifespan=lifespan)
-
-
-def _known_paths(skin: McpSkin) -> Callable[[Scope, Receive, Send], Any]:
-    from starlette.responses import PlainTextResponse
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        answer = skin if skin.serves(scope["path"]) else PlainTextResponse("Not Found", status_code=404)
-        await answer(scope, receive, send)
-
-    return app
 
 
 def _streamable(server: Server[Any], path: str) -> Starlette:
