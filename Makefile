@@ -9,7 +9,7 @@ OUT ?= out
 BIN := .venv/bin
 STAMP := .venv/.installed
 # Programs that read what we make, each in an environment of its own, because their pins exclude one another.
-CONSUMERS := serving
+CONSUMERS := serving verifiers openenv
 CONSUMER_STAMPS := $(CONSUMERS:%=.venv-%/.installed)
 WORKERS ?= 2
 
