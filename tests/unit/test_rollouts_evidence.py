@@ -369,6 +369,20 @@ def test_the_answer_is_found_word_by_word(snippet: str, found: bool) -> None:
     assert (answer_turns(run(None, 3, snippet=snippet), FORMS)[0] == 3) is found
 
 
+@pytest.mark.parametrize(
+    ("snippet", "form", "found"),
+    [
+        ("1987年に開場したハーラン球場は", "ハーラン球場", True),
+        ("1987年に開場", "1987", True),
+        ("21987年に開場", "1987", False),
+        ("한나라", "하", False),
+        ("Хёрлан Роверс", "Херлан Роверс", True),
+    ],
+)
+def test_scripts_without_spaces_are_searched_as_they_are_written(snippet: str, form: str, found: bool) -> None:
+    assert (answer_turns(run(None, 3, snippet=snippet), (form,))[0] == 3) is found
+
+
 def test_a_title_states_the_answer_and_an_address_does_not() -> None:
     assert answer_turns(search(0, ("https://a.example/1", "Harlan Rovers", "")), FORMS) == (0, None)
     assert answer_turns(search(0, ("https://a.example/harlan rovers", "", "")), FORMS) == (None, None)

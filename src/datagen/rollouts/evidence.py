@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from datagen.knowledge.catalogue import CLOSURE_MEMBERS_FORMS, CLOSURE_SUBJECTS_FORMS
 from datagen.knowledge.formula import Clue, ClueAddress, Edge, IsA, query_from_dict, walk_clues
 from datagen.records.trajectory import Event
-from datagen.rollouts.mentions import answer_turns, folded, states
+from datagen.rollouts.mentions import answer_turns, folded, goes_on, states
 from datagen.rollouts.showing import Piece, asked_results, pieces_of, same_address, squeezed
 
 if TYPE_CHECKING:  # reading facts needs pyarrow, and this module is imported by trainers for rewards
@@ -271,10 +271,7 @@ def _quotes(piece: Piece, text: str, place: Place) -> bool:
 def _in_whole_words(text: str, quote: str) -> bool:
     place = text.find(quote)
     while place >= 0:
-        end = place + len(quote)
-        before = place > 0 and text[place - 1].isalnum() and quote[0].isalnum()
-        after = end < len(text) and text[end].isalnum() and quote[-1].isalnum()
-        if not before and not after:
+        if not goes_on(text, place) and not goes_on(text, place + len(quote)):
             return True
         place = text.find(quote, place + 1)
     return False

@@ -44,7 +44,8 @@ def folded(text: str) -> str:
     'bhilis otundra, 2381'
     """
     if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+        plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        text = unicodedata.normalize("NFC", plain).casefold()
         text = text.replace("’", "").replace("−", "-").replace("–", "-").replace("—", "-")
     else:
         text = text.lower()
@@ -53,19 +54,41 @@ def folded(text: str) -> str:
 
 def states(said: str, forms: Sequence[str]) -> bool:
     """Whether a folded text has one of the forms as a run of whole words."""
-    return any(pattern.search(said) for form in forms if (pattern := _pattern(form)) is not None)
+    return any(_is_in(said, pattern) for form in forms if (pattern := _pattern(form)) is not None)
+
+
+def _is_in(said: str, pattern: re.Pattern[str]) -> bool:
+    return any(not goes_on(said, found.start()) and not goes_on(said, found.end()) for found in pattern.finditer(said))
+
+
+def goes_on(text: str, place: int) -> bool:
+    """Whether a word or a number goes on across a place in a text. Scripts without case may set no spaces between words.
+
+    >>> goes_on("Opened: 1901", 11), goes_on("12.5", 2), goes_on("in 1987.", 7)
+    (True, True, False)
+    """
+    before, after = text[max(place - 2, 0) : place], text[place : place + 2]
+    if not before or not after:
+        return False
+    if after[0] in ".,":
+        return before[-1].isdecimal() and after[1:].isdecimal()
+    if before[-1] in ".,":
+        return before[:-1].isdecimal() and after[0].isdecimal()
+    return _in_word(before[-1]) and _in_word(after[0])
+
+
+def _in_word(char: str) -> bool:
+    return char.isdigit() or char == "_" or char.lower() != char.upper()
 
 
 @lru_cache(maxsize=16_384)
 def _pattern(form: str) -> re.Pattern[str] | None:
-    """The words of a form in order; numbers are whole numbers, and a bare one is no end of a range."""
+    """The words of a form in order. A bare number is no end of a range."""
     words = _WORD.findall(folded(form))
     if not words:
         return None
-    before, after = r"(?<!\w)(?<!\d[.,])", r"(?!\w)(?![.,]\d)"
-    if _is_bare(form):
-        before, after = before + r"(?<!\d-)(?<!\d - )", after + r"(?! ?- ?\d)"
-    return re.compile(before + r"[\W_]+".join(map(re.escape, words)) + after)
+    whole = r"[\W_]+".join(map(re.escape, words))
+    return re.compile(rf"(?<!\d-)(?<!\d - ){whole}(?! ?- ?\d)" if _is_bare(form) else whole)
 
 
 def _is_bare(form: str) -> bool:
