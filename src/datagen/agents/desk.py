@@ -96,8 +96,7 @@ class Desk:
         try:
             window = self._read(arguments)
         except PageNotFoundError:
-            where = arguments.url if not arguments.offset else f"{arguments.url} from {arguments.offset} on"
-            return failed("not_found", f"There is nothing at {where}.")
+            return absent(arguments.url, arguments.offset)
         except FetchError as exc:
             return failed("not_fetched", f"The page could not be fetched: {exc.reason or 'no reply'}.")
         self.windows.append(window)
@@ -119,6 +118,12 @@ class Desk:
 def mistaken(code: str, message: str) -> Answered:
     """A call that was not understood."""
     return replace(failed(code, message), mistake=True)
+
+
+def absent(url: str, offset: int) -> Answered:
+    """A page, or a place on it, that the web does not have."""
+    where = url if not offset else f"{url} from {offset} on"
+    return failed("not_found", f"There is nothing at {where}.")
 
 
 def failed(code: str, message: str) -> Answered:

@@ -1,0 +1,142 @@
+"""What a page says about the clues of a question, for somebody who thinks aloud about it.
+
+    Finding("fits", clue, subject "Real Fjushond", "Real Fjushond was founded in 1975")
+
+Only what the page itself states counts, under the names that the page itself uses.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal as OneOf
+
+from datagen.agents.symbolic.comparison import fold
+from datagen.agents.symbolic.standing import Status, covers, is_nameless, literal_status
+from datagen.knowledge.catalogue import Catalogue, Relation
+from datagen.knowledge.formula import Clue, ClueAddress, Edge, EntityRef, IsA, Match, Query, Within, walk_clues
+from datagen.knowledge.reading import Reading
+from datagen.records.fact import Fact
+
+Bearing = OneOf["fits", "differs", "link"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One statement of a page that bears on a clue. A link is a value that itself has to be identified."""
+
+    bearing: Bearing
+    clue: int
+    """Number of the clue, `formula.walk_clues` order."""
+    subject: str
+    """Key of the thing that the clue is about."""
+    name: str
+    """What the page calls it."""
+    other: str
+    """The other end: a value, or a name."""
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class NamedClue:
+    """A clue with its place and its relation."""
+
+    number: int
+    address: ClueAddress
+    clue: Clue
+    relation: Relation | None
+
+    @property
+    def topic(self) -> str:
+        """What the clue is about, in two or three words."""
+        return self.relation.label[:1].lower() + self.relation.label[1:] if self.relation else "kind"
+
+    @property
+    def constant(self) -> str | None:
+        """The name that the clue states."""
+        if isinstance(self.clue, Match) and isinstance(self.clue.value, EntityRef):
+            return self.clue.value.name
+        return None
+
+
+def clues_of(query: Query, catalogue: Catalogue) -> tuple[NamedClue, ...]:
+    """All clues in reading order."""
+    return tuple(
+        NamedClue(n, address, clue, None if isinstance(clue, IsA) else catalogue.relations[clue.relation])
+        for n, (address, clue) in enumerate(walk_clues(query.root))
+    )
+
+
+def findings_on(reading: Reading, clues: Sequence[NamedClue]) -> list[Finding]:
+    """Everything that one page says on the clues, in the order of the clues and then of the page."""
+    names = dict(reading.mentions)
+    if reading.entity is not None:
+        names[reading.entity.key] = reading.entity.name
+    by_relation: dict[str, list[Fact]] = {}
+    for fact in reading.facts:
+        by_relation.setdefault(fact.relation, []).append(fact)
+    return [
+        found
+        for clue in clues
+        if clue.relation is not None
+        for fact in by_relation.get(clue.relation.id, ())
+        for found in _bearing(clue, fact, names)
+    ]
+
+
+def _bearing(clue: NamedClue, fact: Fact, names: dict[str, str]) -> Iterator[Finding]:
+    meaning = clue.clue
+    if isinstance(meaning, IsA) or not covers(fact.valid_from, fact.as_of, meaning.as_of):
+        return
+    subject = _name(fact.subject, names)
+    if subject is None:
+        return
+    if meaning.inverse if isinstance(meaning, Match | Edge) else False:
+        yield from _inverse(clue, fact, subject)
+        return
+    found = Finding("link", clue.number, fact.subject, subject, fact.object, fact)
+    if isinstance(meaning, Edge):
+        yield found
+    elif isinstance(meaning, Match) and isinstance(meaning.value, EntityRef):
+        same = fold(fact.object) == fold(meaning.value.name)
+        single = clue.relation is not None and clue.relation.single
+        if same or single:
+            yield _as(found, "fits" if same else "differs")
+    elif isinstance(meaning, Match | Within):
+        status = literal_status(fact, meaning)
+        if status is not Status.UNKNOWN:
+            yield _as(found, "fits" if status is Status.YES else "differs")
+
+
+def _inverse(clue: NamedClue, fact: Fact, subject: str) -> Iterator[Finding]:
+    """The sought thing is the object: of a named subject, or of one that has to be identified."""
+    if fact.object_key is None:
+        return
+    if isinstance(clue.clue, Edge):
+        yield Finding("link", clue.number, fact.object_key, fact.object, subject, fact)
+    elif clue.constant is not None and fold(subject) == fold(clue.constant):
+        yield Finding("fits", clue.number, fact.object_key, fact.object, subject, fact)
+
+
+def _as(found: Finding, bearing: Bearing) -> Finding:
+    return Finding(bearing, found.clue, found.subject, found.name, found.other, found.fact)
+
+
+def _name(key: str, names: dict[str, str]) -> str | None:
+    found = names.get(key)
+    if found is None and is_nameless(key):
+        return key.rsplit("/", 1)[-1]
+    return found
+
+
+def say_fact(found: Finding, clue: NamedClue, rng: random.Random) -> str:
+    """The statement as a sentence without a full stop: "Real Fjushond was founded in 1975"."""
+    assert clue.relation is not None
+    inverse = isinstance(clue.clue, Match | Edge) and clue.clue.inverse
+    subject, value = (found.other, found.name) if inverse else (found.name, found.fact.object)
+    forms = [form for form in clue.relation.prose if "{s}" in form and "{o}" in form]
+    said = rng.choice(forms).replace("{s}", subject).replace("{o}", value) if forms else None
+    if said is None:
+        return f"the {clue.topic} of {subject} is {value}"
+    return said.rstrip(".")

@@ -1,0 +1,176 @@
+"""Programs as policies: the solvers' own searches and visits as transcripts, with the thoughts that go with them.
+
+    topdown, bottomup    what `TopDownSolver` and `BottomUpSolver` do, to the end
+    hasty                starts like topdown and answers with the first thing that fits one clue and has been seen to break
+                         none; often right, seldom checked, sometimes wrong, as hasty people are
+
+Attempts differ by their number: in the order in which clues of equal promise are taken up, in whether a broad search
+comes first, and in every word of the thoughts. Equal arguments give equal transcripts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from datagen.agents.budget import Budget, Limits
+from datagen.agents.roles import Policy
+from datagen.agents.symbolic.bottomup import BottomUpSolver
+from datagen.agents.symbolic.findings import Finding, NamedClue, clues_of
+from datagen.agents.symbolic.logbook import Logbook, Turn, events_of_turn, turns_of
+from datagen.agents.symbolic.narrating import Narrator
+from datagen.agents.symbolic.page_memory import Competence, PageMemory
+from datagen.agents.symbolic.solving import Found
+from datagen.agents.symbolic.solving import attempt as solve_with
+from datagen.agents.symbolic.topdown import TopDownSolver
+from datagen.errors import ParseError
+from datagen.knowledge.formula import Edge, Node, Query
+from datagen.records.ids import rng_for
+from datagen.records.question import Attempt
+from datagen.records.trajectory import Event, Shown, Termination, Transcript
+from datagen.web.tools import Web
+
+BROAD_SHARE = 0.3
+"""Attempts that begin with the plain description."""
+BROAD_HITS = 5
+SOLVERS = (TopDownSolver, BottomUpSolver)
+Solving = TopDownSolver | BottomUpSolver
+
+
+class SymbolicPolicy:
+    """A solver that is watched."""
+
+    def __init__(
+        self, name: str, solver: Callable[[Competence, Budget], Solving], competence: Competence, *, hasty: bool = False
+    ) -> None:
+        self.name = name
+        self._solver = solver
+        self._competence = competence
+        self._hasty = hasty
+
+    def roll_out(self, question: str, web: Web, *, attempt: int, limits: Limits) -> Transcript:
+        rng = rng_for("policy", self.name, question, attempt)
+        try:
+            query = self._competence.parser.parse(question)
+        except ParseError as exc:
+            return Transcript((), None, "gave_up", detail=f"The question is outside the grammar: {exc}")
+        book = Logbook(web)
+        memory = PageMemory(book, self._competence, limits.budget)
+        asked = query if attempt == 0 else replace(query, root=_reordered(query.root, rng))
+        done = self._solve(question, memory, asked, limits.budget, broad=rng.random() < BROAD_SHARE)
+        narrator = Narrator(query, self._competence.catalogue, memory.readings, rng)
+        told = _Telling(narrator, clues_of(query, self._competence.catalogue), query, limits)
+        return told.transcript(turns_of(book.actions), done, hasty=self._hasty)
+
+    def _solve(self, question: str, memory: PageMemory, query: Query, budget: Budget, *, broad: bool) -> Attempt:
+        solver = self._solver(self._competence, budget)
+
+        def find(memory: PageMemory, _root: Node) -> Found:
+            if broad:
+                memory.search(_described(question), top_k=BROAD_HITS)
+            return solver.find(memory, query.root)
+
+        return solve_with(self.name, memory, self._competence.parser, question, find)
+
+
+def _reordered(node: Node, rng: random.Random) -> Node:
+    """The same conditions in another order; solvers take up what looks equally good in the order given."""
+    clues = [replace(c, child=_reordered(c.child, rng)) if isinstance(c, Edge) else c for c in node.clues]
+    rng.shuffle(clues)
+    return Node(node.type, tuple(clues))
+
+
+def _described(question: str) -> str:
+    """The first sentence or so of the question, as somebody in a hurry would paste it."""
+    return " ".join(question.rstrip("?.").split()[:24])
+
+
+@dataclass(slots=True)
+class _Telling:
+    """One attempt turned into a transcript."""
+
+    narrator: Narrator
+    clues: Sequence[NamedClue]
+    query: Query
+    limits: Limits
+
+    def transcript(self, turns: Sequence[Turn], done: Attempt, *, hasty: bool) -> Transcript:
+        events: list[Event] = []
+        limit = self.limits.turns
+        for number, turn in enumerate(turns):
+            if limit is not None and number >= limit - 1:
+                return Transcript(tuple(events), None, "turns")
+            thought = self.narrator.thought(turns[number - 1], turn) if number else self.narrator.opening(turn)
+            settled = self._settled() if hasty and number else None
+            if settled is not None:
+                return self._answer_hastily(events, number, *settled)
+            if thought:
+                events.append(Event(number, "thought", thought))
+            events += events_of_turn(number, turn)
+        if turns:
+            self.narrator.take_in(turns[-1])
+        return self._concluded(events, len(turns), done)
+
+    def _concluded(self, events: list[Event], number: int, done: Attempt) -> Transcript:
+        if done.answer is None:
+            thought = self.narrator.giving_up(done.failure or "")
+            ended: Termination = "budget" if done.failure == "budget" else "gave_up"
+            events.append(Event(number, "thought", thought))
+            return Transcript(tuple(events), None, ended, detail=done.failure or "")
+        named = done.answer if self.query.ask is None else self._root_name()
+        value = done.answer if self.query.ask is not None else None
+        events.append(Event(number, "thought", self.narrator.closing(named, value)))
+        sources = tuple(Shown(url) for url in done.evidence_urls if url in done.urls)
+        events.append(Event(number, "answer", done.answer, documents=sources))
+        return Transcript(tuple(events), done.answer, "answered", done.answer_key)
+
+    def _root_name(self) -> str:
+        """What the pages call the thing whose value is asked for: the one with most clues behind it."""
+        score: dict[str, int] = {}
+        for found in self.narrator.findings:
+            if len(self.clues[found.clue].address) == 1:
+                score[found.name] = score.get(found.name, 0) + (1 if found.bearing != "differs" else -3)
+        return max(score, key=lambda name: score[name], default="it")
+
+    # Haste -----------------------------------------------------------------------------------------------------------
+
+    def _settled(self) -> tuple[Finding, str, str | None] | None:
+        """(what convinced, the answer, its key) as soon as something of the root fits one clue and breaks none."""
+        about = [f for f in self.narrator.findings if len(self.clues[f.clue].address) == 1]
+        out = {f.subject for f in about if f.bearing == "differs"}
+        fitting = [f for f in about if f.bearing == "fits" and f.subject not in out]
+        for found in fitting:
+            if self.query.ask is None:
+                return found, found.name, found.subject
+            value = self._asked_of(found.subject)
+            if value is not None:
+                return found, value, None
+        return None
+
+    def _asked_of(self, subject: str) -> str | None:
+        """The asked value of a thing, where a page that was read states it."""
+        return self.narrator.stated(subject, self.query.ask or "")
+
+    def _answer_hastily(
+        self, events: list[Event], number: int, found: Finding, answer: str, key: str | None
+    ) -> Transcript:
+        events.append(Event(number, "thought", self.narrator.settling(found)))
+        events.append(Event(number, "answer", answer, documents=(Shown(found.fact.evidence.url),)))
+        return Transcript(tuple(events), answer, "answered", key)
+
+
+def _named(
+    name: str, solver: Callable[[Competence, Budget], Solving], *, hasty: bool = False
+) -> Callable[[Competence], Policy]:
+    def make(competence: Competence) -> Policy:
+        return SymbolicPolicy(name, solver, competence, hasty=hasty)
+
+    return make
+
+
+SYMBOLIC_POLICIES: Mapping[str, Callable[[Competence], Policy]] = {
+    "topdown": _named("topdown", TopDownSolver),
+    "bottomup": _named("bottomup", BottomUpSolver),
+    "hasty": _named("hasty", TopDownSolver, hasty=True),
+}

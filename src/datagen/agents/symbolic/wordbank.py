@@ -1,0 +1,64 @@
+"""Ways to say the same, drawn so that one attempt does not repeat itself; the words are in `data/narration.toml`."""
+
+from __future__ import annotations
+
+import random
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+from datagen.records.shipped import shipped_file
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_ARTICLES = ("The ", "A ", "An ", "In ", "It ")
+
+
+@cache
+def _lists() -> dict[str, dict[str, list[str]]]:
+    raw: dict[str, dict[str, list[str]]] = tomllib.loads(shipped_file("narration.toml").read_text(encoding="utf-8"))
+    return raw
+
+
+class Wordbank:
+    """Sentences for one attempt."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._used: Counter[str] = Counter()
+
+    def say(self, section: str, key: str, /, **values: object) -> str:
+        """One of the ways to say it, among those least used in this attempt."""
+        forms = _lists()[section][key]
+        least = min(self._used[form] for form in forms)
+        form = self._rng.choice([form for form in forms if self._used[form] == least])
+        self._used[form] += 1
+        return fill(form, values)
+
+
+def fill(form: str, values: dict[str, object]) -> str:
+    """The sentence with its places filled in: small letters inside it, a capital at its beginning."""
+
+    def put(match: re.Match[str]) -> str:
+        text = str(values[match[1]])
+        opens = match.start() == 0 or form[: match.start()].rstrip().endswith((".", "?", "!", ":"))
+        return text if opens else _lowered(text)
+
+    said = _PLACE.sub(put, form)
+    return said[:1].upper() + said[1:]
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:] if text.startswith(_ARTICLES) else text
+
+
+def listed(names: Sequence[str], limit: int = 3) -> str:
+    """Names as a sentence has them: `Ada, Bea and Cleo`; beyond the limit the rest is counted."""
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
+
+
+def with_article(noun: str) -> str:
+    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"
