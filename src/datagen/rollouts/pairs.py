@@ -16,7 +16,7 @@ Ways to go on, where two attempts were in one state (`rollouts.states`), had the
     step_new_clue   both evidence a further clue, one with fewer calls
     step_progress   one evidences a further clue, the other goes on and never does
     step_too_early  one evidences a further clue, the other answers instead
-    step_stop       every clue is evidenced: one gives the right answer, the other goes on calling
+    step_stop       every clue is evidenced: one, which is verified, gives its answer, the other goes on calling
 
 The preferred continuation reaches to the turn that decides, the other is cut as soon as it has spent as many calls, so that
 neither is longer because of what came later. A step is never preferred over one of a better attempt: not from a wrong
@@ -35,7 +35,6 @@ from dataclasses import dataclass
 
 from datagen.records.ids import content_id
 from datagen.records.trajectory import Event, Preference, Trajectory
-from datagen.records.trajectory_rows import event_to_row
 from datagen.rollouts.states import Turns
 
 PAIRS_PER_QUESTION = 8
@@ -112,8 +111,8 @@ def _whole(one: _Sibling, other: _Sibling, gamma: float) -> _Candidate | None:
         decided = _preferred(better, worse, gamma)
         if decided is not None:
             rule, margin, detail = decided
-            chosen, rejected = (s.attempt.transcript.events for s in (better, worse))
-            pair = _preference(better, worse, rule, detail, prefix=(), chosen=chosen, rejected=rejected)
+            everything = (0, len(better.turns.turns), len(worse.turns.turns))
+            pair = _preference(better, worse, rule, detail, everything)
             return _Candidate(pair, TRAJECTORY_RULES.index(rule), margin)
     return None
 
@@ -219,7 +218,7 @@ def _stop(better: _Sibling, worse: _Sibling, at: int) -> _Candidate | None:
     """Everything is evidenced: to answer rightly is better than to go on."""
     answers = any(event.kind == "answer" for event in better.turns.turns[at])
     goes_on = any(event.kind == "call" for event in worse.turns.turns[at])
-    if not (better.attempt.correct and answers and goes_on):
+    if not (better.attempt.verified and answers and goes_on):
         return None
     spent = worse.calls - worse.turns.costs[at]
     detail = f"Every clue was evidenced: one answered rightly, the other made {_calls(spent)} more."
@@ -239,29 +238,30 @@ def _continued(
     end = at + 1
     while end < len(worse.turns.turns) and worse.turns.costs[end] - worse.turns.costs[at] < cost:
         end += 1
-    prefix = better.turns.events(0, at)
-    rejected = worse.turns.events(at, end)
-    if {e.call_id for e in prefix if e.call_id} & {e.call_id for e in rejected if e.call_id}:
+    pair = _preference(better, worse, rule, detail, (at, stop, end))
+    if {e.call_id for e in pair.prefix if e.call_id} & {e.call_id for e in pair.rejected if e.call_id}:
         return None
-    chosen = better.turns.events(at, stop)
-    pair = _preference(better, worse, rule, detail, prefix=prefix, chosen=chosen, rejected=rejected)
     return _Candidate(pair, STEP_RULES.index(rule), margin)
 
 
-def _preference(better: _Sibling, worse: _Sibling, rule: str, detail: str, **parts: tuple[Event, ...]) -> Preference:
-    """`parts` are prefix, chosen and rejected."""
-    rows = {name: list(map(event_to_row, events)) for name, events in parts.items()}
+def _preference(better: _Sibling, worse: _Sibling, rule: str, detail: str, cuts: tuple[int, int, int]) -> Preference:
+    """`cuts`: the turn at which both begin to differ, and those before which the better and the worse end."""
+    at, stop, end = cuts
+    one, other = better.turns, worse.turns
+    content = {"prefix": one.digests[:at], "chosen": one.digests[at:stop], "rejected": other.digests[at:end]}
     attempt = better.attempt
     return Preference(
-        id=content_id("pf1", {"question": attempt.question_id, "rule": rule, **rows}),
+        id=content_id("pf1", {"question": attempt.question_id, "rule": rule, **content}),
         question_id=attempt.question_id,
         question=attempt.question,
         kind="process" if rule in STEP_RULES else "trajectory",
         rule=rule,
         detail=detail,
+        prefix=one.events(0, at),
+        chosen=one.events(at, stop),
+        rejected=other.events(at, end),
         chosen_id=better.id,
         rejected_id=worse.id,
-        **parts,
     )
 
 

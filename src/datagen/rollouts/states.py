@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from datagen.records.ids import seed_for
+from datagen.records.ids import seed_for, sha256_hex
 from datagen.records.trajectory import Event
+from datagen.records.trajectory_rows import event_to_row
 from datagen.rollouts.mentions import folded
 from datagen.rollouts.showing import same_address
 
@@ -31,6 +32,8 @@ class Turns:
     """Digest of the calls made before each turn, and one more for the end."""
     costs: tuple[int, ...]
     """Calls made before each turn, and one more for the end."""
+    digests: tuple[str, ...]
+    """Of all that each turn holds: equal for equal turns."""
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> Turns:
@@ -43,7 +46,7 @@ class Turns:
             # A sum does not depend on the order in which the calls were made.
             states.append((states[-1] + sum(map(seed_for, fresh))) % 2**64)
             costs.append(costs[-1] + len(calls))
-        return cls(turns, tuple(states), tuple(costs))
+        return cls(turns, tuple(states), tuple(costs), tuple(map(_digest, turns)))
 
     def events(self, start: int, stop: int) -> tuple[Event, ...]:
         return tuple(itertools.chain.from_iterable(self.turns[start:stop]))
@@ -52,6 +55,10 @@ class Turns:
         """What is done in a turn: its calls, or its answer."""
         calls = frozenset(call_key(event) for event in self.turns[at] if event.kind == "call")
         return calls or frozenset(f"{e.kind} {' '.join(folded(e.text).split())}" for e in self.turns[at] if e.by_model)
+
+
+def _digest(turn: Sequence[Event]) -> str:
+    return sha256_hex(orjson.dumps([event_to_row(event) for event in turn], option=orjson.OPT_SORT_KEYS))
 
 
 def call_key(event: Event) -> str:
