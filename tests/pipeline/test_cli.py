@@ -66,6 +66,30 @@ def test_report_tells_a_finished_run_again_to_people_and_to_machines(datagen, fi
     assert ends + 12 == sum(told["candidates"].values())
 
 
+def test_report_measures_a_release_beside_published_sets(datagen, finished, small_web):
+    release = finished / "release"
+    code, text, _ = datagen("report", release)
+    assert code == 0
+    assert "12 questions." in text
+    assert "pass the snapshot with --snapshot" in text
+
+    code, text, _ = datagen("report", release, "--snapshot", small_web, "--json")
+    told = {metric["key"]: metric for metric in json.loads(text)["metrics"]}
+    assert code == 0
+    assert told["kept"]["value"] == pytest.approx(100 * 12 / told["kept"]["n"], abs=0.01)
+    assert 0 < told["recall_5"]["value"] <= told["recall_100"]["value"] <= told["recall_1000"]["value"] <= 100
+    assert told["low_width"]["published"][1] == {"of": "FORT", "value": "40.2", "source": "FORT"}
+    assert told["cost"]["value"] is None
+
+    code, text, _ = datagen("report", release, "--markdown")
+    assert code == 0
+    assert "| metric | here | n | published (source) |" in text
+
+    code, _, errors = datagen("report", finished / "run", "--markdown")
+    assert code == 2
+    assert "is no release" in errors
+
+
 def test_a_used_run_directory_is_refused_with_the_two_commands(datagen, small_run, finished):
     code, text, errors = datagen("run", "demo", *small_run(finished))
 
