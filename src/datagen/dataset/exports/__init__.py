@@ -20,9 +20,11 @@ from datagen.errors import ExportError
 TARGETS = {
     "verl": "verl",
     "trl": "trl",
+    "verifiers": "verifiers",
     "openrlhf": "openrlhf",
     "slime": "slime",
     "skyrl": "skyrl",
+    "infoseek": "infoseek",
     "browsecomp-plus": "browsecomp_plus",
 }
 """Target -> module of this package."""

@@ -1,13 +1,11 @@
 """The reward of an export: the answer in the last turn of a rollout's text, against the truth that its row carries.
 
-    final_answer("... <tool_response>...</tool_response> So it is the Rovers. <answer>Harlan Rovers</answer>")
-                                                                                         "Harlan Rovers"
-    score("...<answer>harlan rovers</answer>", {"target": ["Harlan Rovers"], "type": "entity", ...})
-                                                                                         Scored(1.0, True, ...)
+    final_answer("... <tool_response>...</tool_response> <think>So it is ...</think> Harlan Rovers")    "Harlan Rovers"
+    score("...</think> harlan rovers", {"target": ["Harlan Rovers"], "type": "entity", ...})       Scored(1.0, True, ...)
 
-A trainer hands over the whole text after the prompt, tool results included. An answer counts only where it ends the text,
-and where it is the only one since the last call: nothing that a page says can then be taken for one, whatever markers it
-holds, and neither can an answer that was followed by further research.
+A trainer hands over the whole text after the prompt, tool results included. Of that, the answer is all that stands behind
+the last thought, call and result; where it is marked with <answer> and </answer>, these enclose it alone and end the text.
+Since the whole of it is compared, neither a page that names the key nor an essay with it somewhere inside is right.
 """
 
 from __future__ import annotations
@@ -24,7 +22,10 @@ from datagen.rollouts.rewards import check_answer
 OPEN, CLOSE = "<answer>", "</answer>"
 _END = re.compile(r"(?:<\|[a-z_]{1,24}\|>|</s>|\s)*\Z")
 """What templates put after a turn: end marks and white space."""
-_LAST_CALL = ("</tool_response>", "</tool_call>", "</think>")
+_BEFORE = ("</tool_response>", "</tool_call>", "</think>")
+"""What an answer stands behind. Results of tools cannot hold these marks: `<` is written as an escape in them."""
+_ROLE = re.compile(r"\s*assistant\s*\n")
+"""What is left of a turn's head where a trainer decodes without special tokens."""
 MAX_ANSWER_CHARS = 400
 
 
@@ -38,12 +39,17 @@ class Scored:
 
 
 def final_answer(text: str) -> str | None:
-    """The answer with which the text ends; None where it does not end with exactly one."""
+    """The answer with which the text ends; None where it ends otherwise."""
     body = text[: _END.search(text).start()]  # type: ignore[union-attr]
-    last = body[max(body.rfind(mark) + len(mark) if mark in body else 0 for mark in _LAST_CALL) :]
-    if not last.endswith(CLOSE) or last.count(OPEN) != 1 or last.count(CLOSE) != 1:
-        return None
-    said = last[last.index(OPEN) + len(OPEN) : -len(CLOSE)].strip()
+    last = body[max(body.rfind(mark) + len(mark) if mark in body else 0 for mark in _BEFORE) :]
+    last = _ROLE.sub("", last, count=1) if _ROLE.match(last) else last
+    if "<think>" in last or "<tool_call>" in last:
+        return None  # begun and never ended
+    if OPEN in last or CLOSE in last:
+        if not last.endswith(CLOSE) or last.count(OPEN) != 1 or last.count(CLOSE) != 1:
+            return None
+        last = last[last.index(OPEN) + len(OPEN) : -len(CLOSE)]
+    said = last.strip()
     return said if 1 <= len(said) <= MAX_ANSWER_CHARS else None
 
 

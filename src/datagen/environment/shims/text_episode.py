@@ -3,7 +3,7 @@
     episode = TextEpisode(RemoteTools.from_environment(), truth)
     episode.step('I look it up. <tool_call>{"name": "search", "arguments": {"query": "..."}}</tool_call>')
                                                                        Step(results=('{"results": ...}',), done=False)
-    episode.step("<answer>Harlan Rovers</answer>")                     Step(results=(), done=True, score=1.0)
+    episode.step("<think>All checked.</think> Harlan Rovers")            Step(results=(), done=True, score=1.0)
 
 A turn without a call ends the episode, as it does in the tool loops of trainers that have one. A call that cannot be read
 is answered with an error, for the policy to mend. What a page says stands inside JSON in which `<` is escaped, so a result
