@@ -219,6 +219,8 @@ DEFINITIONS: tuple[Definition, ...] = (
             Published(f"{_WEBEXPLORER} evolved, Claude-4-Sonnet", "67.1", "paper"),
             Published(f"{_WEBEXPLORER} initial, Claude-4-Sonnet", "86.6", "paper"),
         ),
+        "A question is accepted only when the solvers of its gate solve it, so attempts by the same programs are right "
+        "nearly always; only other agents' accuracy says how hard the questions are.",
     ),
     Definition(
         "calls",

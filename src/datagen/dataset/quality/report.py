@@ -74,15 +74,13 @@ class QualityReport:
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(metric, here, over how many, published) in words; numbers in brackets are those of `notes`."""
         numbers = {note: number for number, note in enumerate(self.notes(), start=1)}
-        return [
-            (
-                _title(m, numbers),
-                _value(m),
-                f"{m.n:,}" if m.value is not None else "",
-                _printed(BY_KEY[m.key].published),
-            )
-            for m in self.metrics
-        ]
+        rows: list[tuple[str, str, str, str]] = []
+        shown: set[str] = set()
+        for m in self.metrics:
+            published = "" if m.key in shown else _printed(BY_KEY[m.key].published)
+            rows.append((_title(m, numbers), _value(m), f"{m.n:,}" if m.value is not None else "", published))
+            shown.add(m.key)
+        return rows
 
     def caption(self) -> str:
         """What was measured, in a sentence or three."""
