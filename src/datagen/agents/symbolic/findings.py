@@ -8,17 +8,20 @@ Only what the page itself states counts, under the names that the page itself us
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal as OneOf
 
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.standing import Status, covers, is_nameless, literal_status
+from datagen.agents.symbolic.standing import Status, covers, is_nameless, listed_facts, literal_status
+from datagen.agents.symbolic.wordbank import topic_of
 from datagen.knowledge.catalogue import Catalogue, Relation
 from datagen.knowledge.formula import Clue, ClueAddress, Edge, EntityRef, IsA, Match, Query, Within, walk_clues
 from datagen.knowledge.reading import Reading
 from datagen.records.fact import Fact
 
+_YEAR = re.compile(r"\d{3,4}")
 Bearing = OneOf["fits", "differs", "link"]
 
 
@@ -46,11 +49,15 @@ class NamedClue:
     address: ClueAddress
     clue: Clue
     relation: Relation | None
+    about: str | None
+    """Class of the thing that the clue is about, where the question says it."""
+    leads_to: str | None = None
+    """Class of the thing at the other end that has to be identified."""
 
     @property
     def topic(self) -> str:
         """What the clue is about, in two or three words."""
-        return self.relation.label[:1].lower() + self.relation.label[1:] if self.relation else "kind"
+        return topic_of(self.relation.label) if self.relation else "kind"
 
     @property
     def constant(self) -> str | None:
@@ -62,19 +69,55 @@ class NamedClue:
 
 def clues_of(query: Query, catalogue: Catalogue) -> tuple[NamedClue, ...]:
     """All clues in reading order."""
-    return tuple(
-        NamedClue(n, address, clue, None if isinstance(clue, IsA) else catalogue.relations[clue.relation])
-        for n, (address, clue) in enumerate(walk_clues(query.root))
-    )
+    kinds: dict[ClueAddress, str | None] = {(): query.root.type}
+    found = []
+    for number, (address, clue) in enumerate(walk_clues(query.root)):
+        relation = None if isinstance(clue, IsA) else catalogue.relations[clue.relation]
+        leads_to = kinds[address] = clue.child.type if isinstance(clue, Edge) else None
+        found.append(NamedClue(number, address, clue, relation, kinds[address[:-1]], leads_to))
+    return tuple(found)
 
 
-def findings_on(reading: Reading, clues: Sequence[NamedClue]) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """What sort of thing an address is about, as far as a reader can tell."""
+
+    catalogue: Catalogue
+    of_address: Callable[[str], str | None]
+
+    def could_be(self, key: str, wanted: str | None) -> bool:
+        kind = key.removeprefix("entity:").split("/", 1)[0] if is_nameless(key) else self.of_address(key)
+        if wanted is None or kind is None or kind not in self.catalogue.types:
+            return True
+        return self.catalogue.is_a(kind, wanted) or self.catalogue.is_a(wanted, kind)
+
+
+def findings_on(reading: Reading, clues: Sequence[NamedClue], classes: Classes) -> list[Finding]:
     """Everything that one page says on the clues, in the order of the clues and then of the page."""
     names = dict(reading.mentions)
     if reading.entity is not None:
         names[reading.entity.key] = reading.entity.name
+    every = _all_findings(reading, clues, names, classes.catalogue)
+    told: dict[tuple[str, str, str], Finding] = {}
+    for found in every:
+        if classes.could_be(found.subject, clues[found.clue].about) and _other_could_be(found, clues, classes):
+            told.setdefault((found.subject, found.fact.relation, found.other), found)
+    return list(told.values())
+
+
+def _other_could_be(found: Finding, clues: Sequence[NamedClue], classes: Classes) -> bool:
+    """Whether the other end of a link is of the class that the question speaks of."""
+    if found.bearing != "link":
+        return True
+    ends = {found.fact.subject, found.fact.object_key} - {found.subject, None}
+    return all(classes.could_be(str(end), clues[found.clue].leads_to) for end in ends)
+
+
+def _all_findings(
+    reading: Reading, clues: Sequence[NamedClue], names: dict[str, str], catalogue: Catalogue
+) -> list[Finding]:
     by_relation: dict[str, list[Fact]] = {}
-    for fact in reading.facts:
+    for fact in (*reading.facts, *listed_facts(reading.closures, names, None, catalogue)):
         by_relation.setdefault(fact.relation, []).append(fact)
     return [
         found
@@ -136,7 +179,10 @@ def say_fact(found: Finding, clue: NamedClue, rng: random.Random) -> str:
     inverse = isinstance(clue.clue, Match | Edge) and clue.clue.inverse
     subject, value = (found.other, found.name) if inverse else (found.name, found.fact.object)
     forms = [form for form in clue.relation.prose if "{s}" in form and "{o}" in form]
-    said = rng.choice(forms).replace("{s}", subject).replace("{o}", value) if forms else None
-    if said is None:
+    said = rng.choice(forms) if forms else None
+    if said is not None and _YEAR.fullmatch(value):
+        said = said.replace("on {o}", "in {o}")
+    said = said and said.replace("{s}", subject).replace("{o}", value)
+    if not said:
         return f"the {clue.topic} of {subject} is {value}"
     return said.rstrip(".")

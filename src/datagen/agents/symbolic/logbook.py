@@ -122,12 +122,15 @@ def _in_reading_order(turns: list[Turn]) -> list[Turn]:
     """Windows of one page are asked for one after the other: a turn holds at most one of them."""
     ordered: list[Turn] = []
     for turn in turns:
-        rest = list(turn)
+        rest: list[Action] = list(turn)
         while rest:
-            first = {action.url: action for action in reversed(rest)} if rest[0].tool == "visit" else {}
-            now = [a for a in rest if first.get(a.url, a) is a]
+            now: list[Action] = []
+            later: list[Action] = []
+            for action in rest:
+                again = action.tool == "visit" and any(action.url == other.url for other in now)
+                (later if again else now).append(action)
             ordered.append(tuple(now))
-            rest = [a for a in rest if a not in now]
+            rest = later
     return ordered
 
 

@@ -13,12 +13,11 @@ import random
 from collections.abc import Mapping, Sequence
 
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.findings import Finding, NamedClue, clues_of, findings_on, say_fact
+from datagen.agents.symbolic.findings import Classes, Finding, NamedClue, clues_of, findings_on, say_fact
 from datagen.agents.symbolic.logbook import Action, Turn
 from datagen.agents.symbolic.solving import is_list_like
-from datagen.agents.symbolic.wordbank import Wordbank, listed, with_article
-from datagen.knowledge.catalogue import Catalogue
-from datagen.knowledge.formula import Edge, Match, Query, Within
+from datagen.agents.symbolic.wordbank import Wordbank, listed, lowered, topic_of, with_article
+from datagen.knowledge.formula import ClueAddress, Edge, Match, Query, Within
 from datagen.knowledge.literals import format_days
 from datagen.knowledge.reading import Reading
 from datagen.records.fact import Literal
@@ -33,8 +32,10 @@ TOLD = 2
 class Narrator:
     """Thinks aloud about one attempt, turn by turn."""
 
-    def __init__(self, query: Query, catalogue: Catalogue, readings: Mapping[str, Reading], rng: random.Random) -> None:
+    def __init__(self, query: Query, classes: Classes, readings: Mapping[str, Reading], rng: random.Random) -> None:
+        catalogue = classes.catalogue
         self._query = query
+        self._classes = classes
         self._catalogue = catalogue
         self._clues = clues_of(query, catalogue)
         self._readings = readings
@@ -106,7 +107,9 @@ class Narrator:
             return []
         end = window.offset + len(window.text)
         self._windows.setdefault(action.url, []).append((window.offset, end))
-        return [f for f in findings_on(reading, self._clues) if window.offset <= f.fact.evidence.start < end]
+        return [
+            f for f in findings_on(reading, self._clues, self._classes) if window.offset <= f.fact.evidence.start < end
+        ]
 
     # Reactions -------------------------------------------------------------------------------------------------------
 
@@ -130,7 +133,7 @@ class Narrator:
         lists = [hit for hit in chosen if is_list_like(hit)]
         if lists:
             return self._words.say("found", "list_page", title=lists[0].title), False
-        if len(chosen) == 1:
+        if len(chosen) == 1 and self._is_name(chosen[0].title):
             return self._words.say("found", "own_page", title=_short(chosen[0].title)), False
         return "", False
 
@@ -140,6 +143,8 @@ class Narrator:
         said = self._learned(new)
         if said:
             return " ".join(said), False
+        if any(self._on_window(action) for action in turn):
+            return self._words.say("learned", "known"), False
         kinds = {action.window.source_kind for action in turn if action.window is not None}
         if kinds <= LOW_TRUST_KINDS:
             return self._words.say("learned", "low_trust"), True
@@ -170,7 +175,7 @@ class Narrator:
         if not fitting:
             return self._words.say("learned", "rows_none", count=count, topic=clue.topic)
         if len(fitting) == count:
-            return self._words.say("learned", "rows_link", count=count, names=listed(fitting))
+            return self._words.say("learned", "rows_all", count=count, names=listed(fitting))
         key = "rows_one" if len(fitting) == 1 else "rows_fit"
         return self._words.say("learned", key, count=count, names=listed(fitting), topic=clue.topic)
 
@@ -198,9 +203,12 @@ class Narrator:
             return self._words.say("open", "further")
         if before is not None and before[0].tool == "visit" and before[0].batch == turn[0].batch >= 0:
             return self._words.say("open", "remaining")
-        titles = list(dict.fromkeys(_short(self._titles[a.url]) for a in turn if a.url in self._titles))
+        titles = list(dict.fromkeys(self._called(a.url) for a in turn if a.url in self._titles))
         if not titles:
             return self._words.say("open", "index")
+        hits = [hit.url for hit in before[0].hits] if before is not None and before[0].tool == "search" else None
+        if hits is not None and len(titles) <= 3 and not any(action.url in hits for action in turn):
+            return self._words.say("back", "candidates", titles=listed(titles))
         if len(titles) == 1:
             return self._words.say("open", "one", title=titles[0])
         if len(titles) <= 3:
@@ -215,8 +223,10 @@ class Narrator:
             key = "whole_class" if plural and words.startswith(("register", plural)) else "plain"
             return self._words.say("search", key, plural=plural, query=query)
         rest = words.replace(fold(name), " ")
-        topic = next((c.topic for c in self._clues if c.relation and fold(c.relation.label) in rest), None)
-        if topic is not None:
+        stated = any(clue.constant == name for clue in self._clues)
+        labels = [c for c in self._clues if c.relation and f" {fold(c.relation.label)} " in f" {rest} "]
+        topic = max(labels, key=lambda c: len(c.topic)).topic if labels else None
+        if topic is not None and not stated:
             return self._words.say("search", "fact_of", topic=topic, name=name)
         if plural:
             return self._words.say("search", "class_of", plural=plural, name=name)
@@ -234,6 +244,18 @@ class Narrator:
         plurals = (t.plural for t in self._catalogue.types.values())
         return max((p for p in plurals if f" {fold(p)} " in f" {words} "), key=len, default="")
 
+    def _is_name(self, title: str) -> bool:
+        """Whether a title is the name of a thing that was spoken of, and not a headline."""
+        name = fold(_short(title))
+        return any(name == fold(n) for f in self.findings for n in (f.name, f.other)) or any(
+            clue.constant is not None and fold(clue.constant) == name for clue in self._clues
+        )
+
+    def _called(self, url: str) -> str:
+        """What to call a page: by its name, or in quotation marks where the title is more than one."""
+        title = _short(self._titles[url])
+        return title if self._is_name(title) or (len(title.split()) <= 3 and ":" not in title) else f"“{title}”"
+
     def _is_broad(self, action: Action) -> bool:
         return action.tool == "search" and len(action.query.split()) > 8
 
@@ -244,8 +266,7 @@ class Narrator:
         noun = self._catalogue.types[kind].singular if kind else "thing"
         if self._query.ask is None:
             return with_article(noun)
-        label = self._catalogue.relations[self._query.ask].label
-        return f"the {label[:1].lower() + label[1:]} of {with_article(noun)}"
+        return f"the {topic_of(self._catalogue.relations[self._query.ask].label)} of {with_article(noun)}"
 
     def _root_clues(self) -> list[NamedClue]:
         return [clue for clue in self._clues if len(clue.address) == 1]
@@ -272,25 +293,34 @@ class Narrator:
         kept = self._proofs(name)
         if kept and self._rng.random() < 0.75:
             facts = [say_fact(f, self._clues[f.clue], self._rng) for f in kept]
-            said.append(self._words.say("close", "check", facts="; ".join(facts)))
+            said.append(self._words.say("close", "check", facts="; ".join([facts[0], *map(lowered, facts[1:])])))
         if value is not None and self._query.ask is not None:
-            label = self._catalogue.relations[self._query.ask].label
-            said.append(self._words.say("close", "value", topic=label[:1].lower() + label[1:], value=value))
+            topic = topic_of(self._catalogue.relations[self._query.ask].label)
+            said.append(self._words.say("close", "value", topic=topic, value=value))
         return " ".join(said)
 
     def _proofs(self, name: str) -> list[Finding]:
-        """For each clue one statement that supports the answer, following links from it."""
-        reached = {fold(name)}
+        """For each clue one statement that supports the answer, along the links that lead furthest."""
+        return self._support(name, ())[:4]
+
+    def _support(self, name: str, place: ClueAddress) -> list[Finding]:
+        """Statements for the clues about the thing at `place`, if it is the one called so."""
         kept: list[Finding] = []
         for clue in self._clues:
-            good = [
-                f for f in self.findings if f.clue == clue.number and f.bearing != "differs" and fold(f.name) in reached
+            if clue.address[:-1] != place:
+                continue
+            good = [f for f in self.findings if f.clue == clue.number and fold(f.name) == fold(name)]
+            ways: list[list[Finding]] = [
+                [f, *(self._support(f.other, clue.address) if f.bearing == "link" else ())]
+                for f in good
+                if f.bearing != "differs"
             ]
-            if good:
-                kept.append(good[-1])
-                if good[-1].bearing == "link":
-                    reached.add(fold(good[-1].other))
-        return kept[:4]
+            kept += max(ways, key=len, default=[])
+        return kept
+
+    def supports(self, name: str) -> int:
+        """How much of what was read speaks for this thing as the one sought."""
+        return len(self._support(name, ()))
 
     def settling(self, found: Finding) -> str:
         """The thought of somebody who does not check further."""

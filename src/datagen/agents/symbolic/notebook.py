@@ -13,7 +13,7 @@ A constant of the question is a name: every entity seen under that name is meant
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from datagen.agents.symbolic.comparison import fold
@@ -24,6 +24,7 @@ from datagen.agents.symbolic.standing import (
     covers,
     is_nameless,
     is_narrower,
+    listed_facts,
     literal_status,
     same_object,
 )
@@ -67,7 +68,7 @@ class Notebook:
                 self._introduce(entity.key, alias, entity.type)
             self.names[entity.key] = entity.name
         met: set[tuple[str, str | None]] = set()
-        for fact in (*reading.facts, *self._listed(reading.closures, anchors, page.published_at)):
+        for fact in (*reading.facts, *listed_facts(reading.closures, anchors, page.published_at, self.catalogue)):
             statement = Statement(self._relinked(fact), rank, page.published_at or "")
             self._about[statement.fact.subject, fact.relation].append(statement)
             self._of_relation[fact.relation].append(statement)
@@ -88,21 +89,6 @@ class Notebook:
                 self._introduce(anchor, anchors.get(anchor), None)
             for member in closure.members:
                 self._introduce(member, anchors.get(member), closure.entity_type)
-
-    def _listed(
-        self, closures: Iterable[Closure], anchors: Mapping[str, str], published_at: str | None
-    ) -> Iterator[Fact]:
-        """A complete list states its members too."""
-        for c in closures:
-            if c.side == "members":
-                continue
-            day = (c.as_of or published_at) if self.catalogue.relations[c.relation].changes else None
-            for member in c.members:
-                if c.side == "subjects":
-                    name = anchors.get(c.anchor_key or "", c.anchor_literal.text if c.anchor_literal else "")
-                    yield Fact(member, c.relation, name, c.anchor_key, c.anchor_literal, c.evidence, day, day)
-                elif c.anchor_key is not None:
-                    yield Fact(c.anchor_key, c.relation, anchors.get(member, ""), member, None, c.evidence, day, day)
 
     def key(self, url: str) -> str:
         """The entity behind an address, as far as profile pages that were read say so."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datagen.agents.budget import Budget, Limits
 from datagen.agents.roles import Policy
 from datagen.agents.symbolic.bottomup import BottomUpSolver
-from datagen.agents.symbolic.findings import Finding, NamedClue, clues_of
+from datagen.agents.symbolic.findings import Classes, Finding, NamedClue, clues_of
 from datagen.agents.symbolic.logbook import Logbook, Turn, events_of_turn, turns_of
 from datagen.agents.symbolic.narrating import Narrator
 from datagen.agents.symbolic.page_memory import Competence, PageMemory
@@ -59,7 +59,8 @@ class SymbolicPolicy:
         memory = PageMemory(book, self._competence, limits.budget)
         asked = query if attempt == 0 else replace(query, root=_reordered(query.root, rng))
         done = self._solve(question, memory, asked, limits.budget, broad=rng.random() < BROAD_SHARE)
-        narrator = Narrator(query, self._competence.catalogue, memory.readings, rng)
+        classes = Classes(self._competence.catalogue, self._competence.type_in_url)
+        narrator = Narrator(query, classes, memory.readings, rng)
         told = _Telling(narrator, clues_of(query, self._competence.catalogue), query, limits)
         return told.transcript(turns_of(book.actions), done, hasty=self._hasty)
 
@@ -118,20 +119,19 @@ class _Telling:
             ended: Termination = "budget" if done.failure == "budget" else "gave_up"
             events.append(Event(number, "thought", thought))
             return Transcript(tuple(events), None, ended, detail=done.failure or "")
-        named = done.answer if self.query.ask is None else self._root_name()
+        named = done.answer if self.query.ask is None else self._root_name(done.answer)
         value = done.answer if self.query.ask is not None else None
         events.append(Event(number, "thought", self.narrator.closing(named, value)))
         sources = tuple(Shown(url) for url in done.evidence_urls if url in done.urls)
         events.append(Event(number, "answer", done.answer, documents=sources))
         return Transcript(tuple(events), done.answer, "answered", done.answer_key)
 
-    def _root_name(self) -> str:
-        """What the pages call the thing whose value is asked for: the one with most clues behind it."""
-        score: dict[str, int] = {}
-        for found in self.narrator.findings:
-            if len(self.clues[found.clue].address) == 1:
-                score[found.name] = score.get(found.name, 0) + (1 if found.bearing != "differs" else -3)
-        return max(score, key=lambda name: score[name], default="it")
+    def _root_name(self, value: str) -> str:
+        """What the pages call the thing whose value this is: the one with most behind it among those that have it."""
+        about = [f for f in self.narrator.findings if len(self.clues[f.clue].address) == 1]
+        names = {f.name: f.subject for f in about if f.bearing != "differs"}
+        having = [n for n, key in names.items() if self.narrator.stated(key, self.query.ask or "") == value]
+        return max(having or names, key=self.narrator.supports, default="it")
 
     # Haste -----------------------------------------------------------------------------------------------------------
 

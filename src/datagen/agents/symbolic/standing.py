@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from datagen.agents.symbolic.comparison import fold
+from datagen.knowledge.catalogue import Catalogue
 from datagen.knowledge.formula import Match, Within
 from datagen.knowledge.literals import contains, disjoint, overlaps
-from datagen.records.fact import Fact, Literal
+from datagen.records.fact import Closure, Fact, Literal
 
 
 class Status(Enum):
@@ -73,6 +75,22 @@ def is_narrower(a: Fact, b: Fact) -> bool:
     if a.literal is None or b.literal is None or a.literal.kind == "text":
         return False
     return a.literal.high - a.literal.low < b.literal.high - b.literal.low
+
+
+def listed_facts(
+    closures: Iterable[Closure], anchors: Mapping[str, str], published_at: str | None, catalogue: Catalogue
+) -> Iterator[Fact]:
+    """A complete list states its members too."""
+    for c in closures:
+        if c.side == "members":
+            continue
+        day = (c.as_of or published_at) if catalogue.relations[c.relation].changes else None
+        for member in c.members:
+            if c.side == "subjects":
+                name = anchors.get(c.anchor_key or "", c.anchor_literal.text if c.anchor_literal else "")
+                yield Fact(member, c.relation, name, c.anchor_key, c.anchor_literal, c.evidence, day, day)
+            elif c.anchor_key is not None:
+                yield Fact(c.anchor_key, c.relation, anchors.get(member, ""), member, None, c.evidence, day, day)
 
 
 def literal_status(fact: Fact, clue: Match | Within) -> Status:

@@ -8,17 +8,29 @@ import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from datagen.records.shipped import shipped_file
 
 _PLACE = re.compile(r"\{(\w+)\}")
+_PREPOSITIONS = frozenset({"at", "by", "for", "from", "in", "into", "near", "of", "on", "through", "to", "under"})
+_VOWEL_SOUNDS = re.compile(r"^(?!uni|use|eu|one\b)[aeiou]", re.IGNORECASE)
 _ARTICLES = ("The ", "A ", "An ", "In ", "It ")
 
 
 @cache
-def _lists() -> dict[str, dict[str, list[str]]]:
-    raw: dict[str, dict[str, list[str]]] = tomllib.loads(shipped_file("narration.toml").read_text(encoding="utf-8"))
+def _lists() -> dict[str, dict[str, Any]]:
+    raw: dict[str, dict[str, Any]] = tomllib.loads(shipped_file("narration.toml").read_text(encoding="utf-8"))
     return raw
+
+
+def topic_of(label: str) -> str:
+    """What a relation is called inside a sentence: "Founded" is the founding date."""
+    plain = label.casefold()
+    named = _lists()["topics"].get(plain)
+    if isinstance(named, str):
+        return named
+    return f"“{label}” entry" if plain.rsplit(" ", 1)[-1] in _PREPOSITIONS else label[:1].lower() + label[1:]
 
 
 class Wordbank:
@@ -30,7 +42,7 @@ class Wordbank:
 
     def say(self, section: str, key: str, /, **values: object) -> str:
         """One of the ways to say it, among those least used in this attempt."""
-        forms = _lists()[section][key]
+        forms: list[str] = _lists()[section][key]
         least = min(self._used[form] for form in forms)
         form = self._rng.choice([form for form in forms if self._used[form] == least])
         self._used[form] += 1
@@ -42,14 +54,15 @@ def fill(form: str, values: dict[str, object]) -> str:
 
     def put(match: re.Match[str]) -> str:
         text = str(values[match[1]])
-        opens = match.start() == 0 or form[: match.start()].rstrip().endswith((".", "?", "!", ":"))
-        return text if opens else _lowered(text)
+        opens = match.start() == 0 or form[: match.start()].rstrip().endswith((".", "?", "!"))
+        return text if opens else lowered(text)
 
     said = _PLACE.sub(put, form)
     return said[:1].upper() + said[1:]
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
+    """A sentence as it stands inside another."""
     return text[:1].lower() + text[1:] if text.startswith(_ARTICLES) else text
 
 
@@ -61,4 +74,5 @@ def listed(names: Sequence[str], limit: int = 3) -> str:
 
 
 def with_article(noun: str) -> str:
-    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"
+    """The noun with its article: `an ode`, `a union`."""
+    return f"an {noun}" if _VOWEL_SOUNDS.match(noun) else f"a {noun}"
