@@ -59,6 +59,13 @@ ANSWER_PARAMETERS: Json = {
     "required": ["answer"],
     "additionalProperties": False,
 }
+# OpenEnv's client hands on what FastMCP unwraps from the structured part of a result, and None where there is none.
+RESULT_SCHEMA: Json = {
+    "type": "object",
+    "properties": {"result": {"type": "string"}},
+    "required": ["result"],
+    "x-fastmcp-wrap-result": True,
+}
 
 
 def app() -> Any:
@@ -225,9 +232,10 @@ class _Offered(McpTool):  # type: ignore[misc]
 
     @classmethod
     def of(cls, name: str, words: str, schema: Json, call: Callable[[str, Mapping[str, Any]], str]) -> _Offered:
-        tool = cls(name=name, description=words, parameters=schema)
+        tool = cls(name=name, description=words, parameters=schema, output_schema=RESULT_SCHEMA)
         tool._call = call
         return tool
 
     async def run(self, arguments: dict[str, Any]) -> ToolResult:
-        return ToolResult(content=self._call(self.name, arguments))
+        text = self._call(self.name, arguments)
+        return ToolResult(content=text, structured_content={"result": text})
