@@ -156,7 +156,7 @@ def test_a_forged_trajectory_is_named(made, tmp_path, forge, sentence):
 
     faults = verify_attempts(release, snapshot_of(made)).faults
 
-    assert {fault.row for fault in faults} == {changed[0]["id"]}
+    assert {fault.row for fault in faults if fault.row.startswith("tr1-")} == {changed[0]["id"]}
     assert any(sentence in fault.sentence for fault in faults)
 
 

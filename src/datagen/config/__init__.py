@@ -324,7 +324,9 @@ def _overlay(raw: dict[str, Any], overlay: str) -> None:
     *parents, last = key.strip().split(".")
     target = raw
     for parent in parents:
-        target = target.setdefault(parent, {})
+        if target.get(parent) is None:  # an optional section that is not there yet
+            target[parent] = {}
+        target = target[parent]
         if not isinstance(target, dict):
             raise ConfigError(f"--set {overlay!r}: {parent!r} is not a section.")
     target[last] = value

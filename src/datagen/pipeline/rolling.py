@@ -25,7 +25,7 @@ from datagen.agents.budget import Budget, Limits
 from datagen.agents.roles import Policy
 from datagen.clients.billing import billing
 from datagen.pipeline.rollout_cast import Studio, open_studio
-from datagen.pipeline.rollout_plan import RolloutPlan, open_plan
+from datagen.pipeline.rollout_plan import RolloutPlan, open_plan, read_questions
 from datagen.records.schema import arrow_schema
 from datagen.records.trajectory import Trajectory
 from datagen.records.trajectory_rows import preference_to_row, trajectory_to_row
@@ -74,7 +74,7 @@ def run_attempts(directory: str, first: int, stop: int) -> ShardReport:
     rows: list[Row] = []
     pairs: list[Row] = []
     counts: dict[str, int] = {}
-    for siblings in attempts_at(plan, studio, _questions(plan, first, stop), first):
+    for siblings in attempts_at(plan, studio, read_questions(plan, first, stop), first):
         rows += [row for _, row in siblings]
         made = [trajectory for trajectory, _ in siblings]
         pairs += map(preference_to_row, preference_pairs(made, gamma=plan.settings.conciseness))
@@ -106,7 +106,7 @@ Place = tuple[int, Task, Policy, int]
 def attempts_at(plan: RolloutPlan, studio: Studio, questions: Sequence[Row], first: int) -> Iterator[list[Made]]:
     """Siblings, question by question. Where models play, all attempts of the shard are under way at once."""
     places = [
-        (first + number, Task.of(row), policy, attempt)
+        (first + number, Task.of(row, studio.facts), policy, attempt)
         for number, row in enumerate(questions)
         for policy in studio.policies
         for attempt in range(plan.settings.attempts)
@@ -175,23 +175,6 @@ def forget_studios() -> None:
     """Let go of what this process keeps open."""
     with _opening:
         _opened.cache_clear()
-
-
-def _questions(plan: RolloutPlan, first: int, stop: int) -> list[Row]:
-    """Rows of the questions table by number, over all files."""
-    rows: list[Row] = []
-    position = 0
-    columns = [
-        "id", "question", "answer", "answer_aliases", "answer_type", "answer_canonical", "answer_entity",
-        "answer_entity_type", "answer_unit", "recipe", "certificate", "evidence", "hops", "tree",
-    ]  # fmt: skip
-    for file in plan.questions:
-        table = storage.read_parquet(file, columns)
-        low, high = max(first, position), min(stop, position + table.num_rows)
-        if low < high:
-            rows += table.slice(low - position, high - low).to_pylist()
-        position += table.num_rows
-    return rows
 
 
 def _shards(plan: RolloutPlan) -> str:

@@ -21,9 +21,10 @@ from datagen.language.parse import Parser
 from datagen.pipeline.calling import model_spec, open_service, plays_models
 from datagen.pipeline.casting import READINGS_KEPT, prompt_book
 from datagen.pipeline.corpus import graph_folder
-from datagen.pipeline.rollout_plan import RolloutPlan
+from datagen.pipeline.rollout_plan import RolloutPlan, read_questions
 from datagen.rollouts.collect import Assessor
 from datagen.rollouts.labels import LabelSettings
+from datagen.rollouts.restatements import Restatements
 from datagen.rollouts.rewards import StepReward
 from datagen.web.snapshot import Snapshot
 from datagen.web.snapshot_web import SnapshotWeb
@@ -43,6 +44,8 @@ class Studio:
     lineage: dict[str, Any]
     client: ChatClient | None
     """None where programs attempt alone."""
+    facts: Restatements
+    """Every page that states a clue of the questions; grading looks at it, policies never."""
 
 
 def open_studio(plan: RolloutPlan) -> Studio:
@@ -73,6 +76,7 @@ def open_studio(plan: RolloutPlan) -> Studio:
             "cast": config.cast.kind,
         },
         client=client,
+        facts=Restatements.read(snapshot.folder, read_questions(plan, 0, plan.total)),
     )
 
 

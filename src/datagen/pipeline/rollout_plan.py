@@ -25,12 +25,17 @@ from datagen.errors import ConfigError, RunDirectoryError, boundary
 from datagen.pipeline.casting import prompt_book
 from datagen.records.ids import content_id
 from datagen.runs.directory import CONFIG_NAME
+from datagen.runs.shards import Row
 from datagen.runs.workers import Block
 from datagen.web.snapshot import Snapshot
 
 PLAN_NAME = "plan.json"
 PLAN_VERSION = 1
 LIVE_HINT = "rollouts need a frozen snapshot; point web.snapshot at the one that the run sealed."
+QUESTION_COLUMNS = [
+    "id", "question", "answer", "answer_aliases", "answer_type", "answer_canonical", "answer_entity",
+    "answer_entity_type", "answer_unit", "recipe", "certificate", "evidence", "hops", "tree",
+]  # fmt: skip
 TIMING_ONLY = ("shard_size",)
 """Keys of the section that change no row."""
 
@@ -121,6 +126,19 @@ def question_files(source: str) -> tuple[str, ...]:
         what = "has not finished" if storage.exists(storage.join(source, CONFIG_NAME)) else "is no run and no release"
         raise RunDirectoryError(f"{source} {what}; give a run directory that is done, or a release folder.")
     return tuple(storage.join(folder, name) for name in names)
+
+
+def read_questions(plan: RolloutPlan, first: int, stop: int) -> list[Row]:
+    """Rows of the questions table by number, over all files, with what grading needs."""
+    rows: list[Row] = []
+    position = 0
+    for file in plan.questions:
+        table = storage.read_parquet(file, QUESTION_COLUMNS)
+        low, high = max(first, position), min(stop, position + table.num_rows)
+        if low < high:
+            rows += table.slice(low - position, high - low).to_pylist()
+        position += table.num_rows
+    return rows
 
 
 def with_policies(config: DatagenConfig) -> DatagenConfig:

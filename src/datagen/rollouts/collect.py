@@ -29,6 +29,7 @@ from datagen.records.trajectory_rows import event_to_row
 from datagen.rollouts.evidence import ClueSource, answer_turns, clue_sources, clue_turns
 from datagen.rollouts.format import check_events
 from datagen.rollouts.labels import LabelSettings, label_calls
+from datagen.rollouts.restatements import Restatements
 from datagen.rollouts.rewards import RewardInputs, StepReward, check_answer, score_all
 from datagen.web.tools import Web
 
@@ -44,10 +45,14 @@ class Task:
     recipe: str
     answer: Answer
     sources: tuple[ClueSource, ...]
+    about: tuple[str, ...] = ()
+    """Names of the thing whose date or number is asked for, where they are known."""
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Task:
-        return cls(row["id"], row["question"], row["recipe"], answer_of(row), clue_sources(row))
+    def of(cls, row: Mapping[str, Any], facts: Restatements | None = None) -> Task:
+        """`facts` add every page that states a clue to the few that the row lists."""
+        about = facts.answer_names(row) if facts is not None else ()
+        return cls(row["id"], row["question"], row["recipe"], answer_of(row), clue_sources(row, facts), about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Assessor:
         checked = check_answer(task.answer, script.answer, script.answer_key, self.judge, task.question)
         correct, how = (None, "errored") if broken else (checked.correct, checked.how)
         turns = clue_turns(script.events, task.sources)
-        seen, said = answer_turns(script.events, accepted_forms(task.answer), task.question)
+        seen, said = answer_turns(script.events, accepted_forms(task.answer), question=task.question, about=task.about)
         labels = label_calls(script.events, task.sources, self.labels)
         inputs = RewardInputs(
             correct=correct, format_ok=check_events(script.events).valid, labels=labels, clue_turns=turns

@@ -315,7 +315,8 @@ class Narrator:
                 for f in good
                 if f.bearing != "differs"
             ]
-            kept += max(ways, key=len, default=[])
+            longest: list[Finding] = sorted(ways, key=len)[-1] if ways else []
+            kept += longest
         return kept
 
     def supports(self, name: str) -> int:
