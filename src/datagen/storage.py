@@ -160,6 +160,25 @@ def read_parquet(url: str | Path, columns: list[str] | None = None) -> pa.Table:
             return pq.ParquetFile(handle).read(columns=columns)
 
 
+def open_parquet(url: str | Path) -> pq.ParquetFile:
+    """A Parquet file to read from, here or at an fsspec address; whoever opens it closes it."""
+    with _reading(url):
+        if is_local(url):
+            return pq.ParquetFile(local_path(url))
+        fs, path = _open_filesystem(url)
+        return pq.ParquetFile(fs.open(path, "rb"))
+
+
+@contextlib.contextmanager
+def opened_parquet(url: str | Path) -> Iterator[pq.ParquetFile]:
+    """`open_parquet`, closed at the end."""
+    file = open_parquet(url)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
 def read_batches(url: str | Path, columns: list[str] | None = None, *, rows: int = 1_000) -> Iterator[pa.RecordBatch]:
     """Read one file batch by batch, at most `rows` rows each, without ever holding all of it."""
     with _reading(url), contextlib.ExitStack() as stack:

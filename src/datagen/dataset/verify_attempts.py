@@ -151,7 +151,8 @@ def _is_what_the_web_says(call: Row, result: Row, web: Web) -> bool:
         logged = orjson.loads(result["text"])
     except json.JSONDecodeError:
         return False
-    return {key: value for key, value in logged.items() if key not in ADDED} == orjson.loads(told.text)
+    said = {key: value for key, value in logged.items() if key not in ADDED}
+    return bool(said == orjson.loads(told.text))
 
 
 def _pair_faults(folder: Path) -> Iterator[tuple[str, str]]:
