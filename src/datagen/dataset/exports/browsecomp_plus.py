@@ -22,6 +22,7 @@ from datagen.dataset.exports.reading import Row
 from datagen.dataset.exports.truth import questions, truth_of
 from datagen.dataset.exports.wording import filled
 from datagen.dataset.exports.writing import ExportFolder
+from datagen.errors import ExportError
 from datagen.records.trajectory import Event
 from datagen.records.trajectory_rows import events_of
 
@@ -31,6 +32,9 @@ OPTIONS = frozenset({"split"})
 
 def write(folder: ExportFolder, *, name: str, split: str = SPLIT) -> None:
     release = folder.release
+    if split not in release.splits("questions"):
+        there = ", ".join(release.splits("questions"))
+        raise ExportError(f"{release.folder} has no questions in {split!r}; pass --split with one of: {there}.")
     rows = list(questions(release, split, "evidence"))
     folder.text("topics-qrels/queries.tsv", "".join(f"{row['id']}\t{one_line(row['question'])}\n" for row in rows))
     folder.text("topics-qrels/qrel_evidence.txt", _qrels(rows, evidence_docids))

@@ -20,8 +20,8 @@ from typing import Any
 
 from datasets import List, Value
 
-from datagen.agents.toolbox import SEARCH, VISIT
 from datagen.dataset.exports.reading import ReleaseTables, Row
+from datagen.dataset.exports.tools import TOOLS
 from datagen.records.trajectory import Event
 from datagen.records.trajectory_rows import events_of
 
@@ -50,18 +50,6 @@ def prompt_of(question: str) -> list[Message]:
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
 
 
-def tool_schemas() -> list[dict[str, Any]]:
-    """The two tools in the form of OpenAI's function calling, which every chat template reads."""
-    return [
-        {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
-        for t in (SEARCH, VISIT)
-    ]
-
-
-def tools_text() -> str:
-    return json.dumps(tool_schemas(), ensure_ascii=False)
-
-
 def conversation(question: str, events: Sequence[Event]) -> list[Message]:
     """An attempt from the system prompt to its last event."""
     return prompt_of(question) + continuation(events)
@@ -69,11 +57,16 @@ def conversation(question: str, events: Sequence[Event]) -> list[Message]:
 
 def continuation(events: Sequence[Event]) -> list[Message]:
     """The messages of events that come after a beginning."""
+    called = {event.call_id: event.tool for event in events if event.kind == "call"}
     messages: list[Message] = []
     for turn in dict.fromkeys(event.turn for event in events):
         of_turn = [event for event in events if event.turn == turn]
         messages.append(_assistant(of_turn))
-        messages += [_result(event) for event in of_turn if event.kind == "result"]
+        messages += [
+            {"role": "tool", "content": event.text, "tool_call_id": event.call_id, "name": called.get(event.call_id)}
+            for event in of_turn
+            if event.kind == "result"
+        ]
     return messages
 
 
@@ -81,18 +74,20 @@ def _assistant(events: Sequence[Event]) -> Message:
     thoughts = [event.text for event in events if event.kind == "thought"]
     said = [event.text for event in events if event.kind in ("answer", "malformed")]
     if thoughts:
-        said.insert(0, "<think>\n" + "\n\n".join(thoughts) + "\n</think>\n\n")
+        said.insert(0, "<think>\n" + "\n\n".join(thoughts) + "\n</think>")
     calls = [
         {"id": e.call_id, "type": "function", "function": {"name": e.tool, "arguments": e.arguments or "{}"}}
         for e in events
         if e.kind == "call"
     ]
-    message: Message = {"role": "assistant", "content": "".join(said)}
+    message: Message = {"role": "assistant", "content": "\n\n".join(said)}
     return message | {"tool_calls": calls} if calls else message
 
 
-def _result(event: Event) -> Message:
-    return {"role": "tool", "content": event.text, "tool_call_id": event.call_id, "name": event.tool}
+def own_words(messages: Sequence[Message]) -> list[Message]:
+    """Without the results at the end, which the model did not write and nothing of it follows."""
+    last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    return list(messages[: last + 1])
 
 
 def full(messages: Iterable[Mapping[str, Any]]) -> list[Message]:
@@ -112,7 +107,7 @@ def attempt_messages(row: Row) -> list[Message]:
 
 def described_prompt_of(question: str) -> list[Message]:
     """The prompt for trainers that hand no tools to the chat template: the system message names them."""
-    tools = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tool_schemas())
+    tools = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in TOOLS)
     calls = '<tool_call>\n{"name": "search", "arguments": {"query": "..."}}\n</tool_call>'
     system = f"{SYSTEM}\n\n<tools>\n{tools}\n</tools>\n\nA call stands on lines of its own:\n{calls}"
     return [{"role": "system", "content": system}, {"role": "user", "content": question}]

@@ -21,6 +21,7 @@ from datagen.dataset.exports.conversations import (
     continuation,
     conversation,
     described_prompt_of,
+    own_words,
     verified_attempts,
 )
 from datagen.dataset.exports.reading import ReleaseTables
@@ -63,8 +64,8 @@ def preference_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, An
         start = conversation(row["question"], events_of(row["prefix"]))[2:]
         yield {
             "prompt": brief(described_prompt_of(row["question"]) + start),
-            "chosen": brief(continuation(events_of(row["chosen"]))),
-            "rejected": brief(continuation(events_of(row["rejected"]))),
+            "chosen": brief(own_words(continuation(events_of(row["chosen"])))),
+            "rejected": brief(own_words(continuation(events_of(row["rejected"])))),
             "task_id": row["question_id"],
             "kind": row["kind"],
             "rule": row["rule"],

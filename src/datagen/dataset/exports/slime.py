@@ -13,8 +13,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from datagen.dataset.exports.conversations import attempt_messages, brief, prompt_of, tools_text, verified_attempts
+from datagen.dataset.exports.conversations import attempt_messages, brief, prompt_of, verified_attempts
 from datagen.dataset.exports.reading import ReleaseTables
+from datagen.dataset.exports.tools import tools_text
 from datagen.dataset.exports.truth import questions, truth_of
 from datagen.dataset.exports.wording import filled
 from datagen.dataset.exports.writing import ExportFolder

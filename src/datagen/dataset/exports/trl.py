@@ -24,11 +24,12 @@ from datagen.dataset.exports.conversations import (
     continuation,
     conversation,
     full,
+    own_words,
     prompt_of,
-    tools_text,
     verified_attempts,
 )
 from datagen.dataset.exports.reading import ReleaseTables
+from datagen.dataset.exports.tools import tools_text_with_returns
 from datagen.dataset.exports.truth import DIFFICULTY, GRADING, difficulty_of, grading_rows, questions
 from datagen.dataset.exports.wording import filled
 from datagen.dataset.exports.writing import ExportFolder
@@ -75,19 +76,19 @@ def rl_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, Any]]:
 
 
 def sft_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, Any]]:
-    tools = tools_text()
+    tools = tools_text_with_returns()
     for row in verified_attempts(release, split):
         messages = full(attempt_messages(row))
         yield {"messages": messages, "tools": tools, "task_id": row["question_id"], "trajectory_id": row["id"]}
 
 
 def preference_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, Any]]:
-    tools = tools_text()
+    tools = tools_text_with_returns()
     for row in release.rows("preferences", split):
         yield {
             "prompt": full(conversation(row["question"], events_of(row["prefix"]))),
-            "chosen": full(continuation(events_of(row["chosen"]))),
-            "rejected": full(continuation(events_of(row["rejected"]))),
+            "chosen": full(own_words(continuation(events_of(row["chosen"])))),
+            "rejected": full(own_words(continuation(events_of(row["rejected"])))),
             "tools": tools,
             "task_id": row["question_id"],
             "kind": row["kind"],

@@ -23,11 +23,10 @@ from datagen.dataset.exports.conversations import (
     attempt_messages,
     full,
     prompt_of,
-    tool_schemas,
-    tools_text,
     verified_attempts,
 )
 from datagen.dataset.exports.reading import ReleaseTables
+from datagen.dataset.exports.tools import TOOLS, tools_text
 from datagen.dataset.exports.truth import DIFFICULTY, TRUTH, difficulty_of, questions, truth_of
 from datagen.dataset.exports.wording import filled
 from datagen.dataset.exports.writing import ExportFolder
@@ -62,7 +61,7 @@ def write(folder: ExportFolder, *, name: str) -> None:
         folder.table(f"rl/{split}.parquet", RL_ROW, rl_rows(release, split, name))
     for split in release.splits("trajectories"):
         folder.table(f"sft/{split}.parquet", SFT_ROW, sft_rows(release, split))
-    folder.text("tools.yaml", filled("verl_tools.yaml", tools=tool_schemas()))
+    folder.text("tools.yaml", filled("verl_tools.yaml", tools=TOOLS))
     folder.text("reward.py", filled("verl_reward.py"))
     folder.text("README.md", filled("verl.md", rows=folder.rows, snapshot=release.snapshot))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 
 import jinja2
@@ -13,6 +14,9 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     autoescape=False,  # noqa: S701
 )
+
+# Jinja's own `tojson` sorts keys and escapes for HTML.
+_ENVIRONMENT.filters["json"] = json.dumps
 
 
 def filled(template: str, **values: object) -> str:

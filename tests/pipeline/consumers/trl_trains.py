@@ -1,0 +1,60 @@
+"""TRL trains on an export: `python trl_trains.py EXPORT SNAPSHOT RELEASE WORK`. Prints what happened as JSON."""
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ |= {"TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+sys.path.insert(0, str(Path(__file__).parent))
+
+import tiny_policy
+import torch
+from transformers.utils import get_json_schema
+
+from datagen.environment.local import TextSearchEnvironment
+
+torch.set_num_threads(1)
+
+
+def script_of(export: Path):
+    """The export's own train.py."""
+    spec = importlib.util.spec_from_file_location("train", export / "train.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(export: Path, snapshot: str, release: str, work: Path) -> dict:
+    train = script_of(export)
+    attempts = train.rows("sft")
+    texts = [text for row in attempts for text in (row["tools"], *(message["content"] for message in row["messages"]))]
+    tiny_policy.write(work / "tiny", texts)
+    methods = (TextSearchEnvironment.search, TextSearchEnvironment.visit)
+    found = {"tools": [get_json_schema(method) for method in methods], "rl_columns": train.rows("rl").column_names}
+
+    def run(name: str, way: str, model: str, **given: object) -> None:
+        usual = {"batch": 4, "max-length": 1024, "learning-rate": 0.005, "logging-steps": 1}
+        given = usual | {option.replace("_", "-"): value for option, value in given.items()}
+        arguments = [way, "--model", str(work / model), "--out", str(work / name)]
+        arguments += [part for option, value in given.items() for part in (f"--{option}", str(value))]
+        started = time.perf_counter()
+        trainer = getattr(train, way)(train.parsed(arguments))
+        found[name] = {"seconds": round(time.perf_counter() - started, 1), "log": trainer.state.log_history}
+
+    run("sft", "sft", "tiny", steps=20)
+    run("dpo", "dpo", "sft", steps=3)
+    # A model this small calls tools once it has learnt an attempt by heart; what it then does runs through all of GRPO.
+    every = train.rows
+    one = {"sft": attempts.select([0]), "rl": every("rl").filter(lambda row: row["task_id"] == attempts[0]["task_id"])}
+    train.rows = one.get
+    run("caller", "sft", "tiny", steps=90, max_length=1024)
+    run("grpo", "grpo", "caller", steps=3, generations=4, snapshot=snapshot, release=release, max_length=2048)
+    return found
+
+
+if __name__ == "__main__":
+    export, snapshot, release, work = sys.argv[1:]
+    sys.stdout.write(json.dumps(main(Path(export), snapshot, release, Path(work)), default=str))
