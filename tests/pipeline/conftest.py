@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -54,3 +55,13 @@ def small_run(small_web) -> Callable[..., list[str]]:
         return [part for key in (*SMALL_RUN, *places, *more) for part in ("--set", key)]
 
     return arguments
+
+
+@pytest.fixture(scope="session")
+def small_release(tmp_path_factory, small_run) -> Path:
+    """A release of twelve questions about the small web, with attempts. Read it, never write."""
+    folder = tmp_path_factory.mktemp("small-release")
+    command = [sys.executable, "-m", "datagen.cli", "run", "demo", *small_run(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "release"
