@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class RowFiles:
     fingerprint: str
     """Identity of what is in the files, from their footers: equal data in equal files."""
     _open: OrderedDict[int, pq.ParquetFile] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def of(cls, urls: Sequence[str]) -> RowFiles:
@@ -75,7 +77,9 @@ class RowFiles:
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One row group."""
         group = self.groups[number]
-        return self._file(group.file).read_row_group(group.number, columns=None if columns is None else list(columns))
+        with self._lock:  # a Parquet file is read by one thread at a time
+            file = self._file(group.file)
+            return file.read_row_group(group.number, columns=None if columns is None else list(columns))
 
     def column(self, name: str) -> list[Any]:
         """One whole column, for the ids that a curriculum speaks of."""
@@ -99,6 +103,7 @@ class RowFiles:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.urls, self.groups, self.fingerprint = state["urls"], state["groups"], state["fingerprint"]
         self._open = OrderedDict()
+        self._lock = threading.Lock()
 
 
 def find_files(source: str | Path | Sequence[str | Path], table: str, split: str) -> tuple[str, ...]:

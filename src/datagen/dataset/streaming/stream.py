@@ -7,6 +7,7 @@ an epoch, whatever happens in between. Ranks consume in step, as training does.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from datagen.errors import StreamStateError
 
 STATE_VERSION = 1
 WINDOW_GROUPS = 8
+WINDOWS_AHEAD = 2
+"""Windows that are read and mixed while one is used; each is in memory."""
 ROWS_AT_ONCE = 256
 """Rows that are turned into Python objects together."""
 
@@ -133,17 +136,19 @@ class RowStream:
     # Windows ---------------------------------------------------------------------------------------------------------
 
     def tables(self) -> Iterator[pa.Table]:
-        """What is left of the epoch for this rank, window by window; the next window is read meanwhile."""
+        """What is left of the epoch for this rank, window by window; the next ones are read and mixed meanwhile."""
         order = self.order
         start = self.first_position(self.position)
-        first = order.window_at(start)
-        with ThreadPoolExecutor(1, thread_name_prefix="window") as reader:
-            pending: Future[pa.Table] | None = None
-            for window in range(first, len(order.windows)):
-                now = pending or reader.submit(self._window, order, window)
-                more = window + 1 < len(order.windows)
-                pending = reader.submit(self._window, order, window + 1) if more else None
-                yield self._mine(order, window, now.result(), start)
+        waiting = deque(range(order.window_at(start), len(order.windows)))
+        with ThreadPoolExecutor(WINDOWS_AHEAD, thread_name_prefix="window") as readers:
+            made: deque[Future[pa.Table]] = deque()
+            while waiting or made:
+                while waiting and len(made) <= WINDOWS_AHEAD:
+                    made.append(readers.submit(self._rows_from, order, waiting.popleft(), start))
+                yield made.popleft().result()
+
+    def _rows_from(self, order: EpochOrder, window: int, start: int) -> pa.Table:
+        return self._mine(order, window, self._window(order, window), start)
 
     def rows_in(self, window: int) -> pa.Table:
         """All rows of this rank in one window."""
@@ -160,7 +165,7 @@ class RowStream:
         offset = self.first_position(max(begin, start)) - begin
         places = order.rows_of(window)[offset :: self.world_size]
         whole = len(places) == table.num_rows and not order.shuffle
-        return table if whole else table.take(places)
+        return table if whole else table.combine_chunks().take(places)
 
     @property
     def order(self) -> EpochOrder:
