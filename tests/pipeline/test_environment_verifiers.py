@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
-from tests.pipeline.served_environment import consume, served
+from tests.pipeline.served_environment import ROOT, consume, served
 
 from datagen.agents.toolbox import hits_to_json
 from datagen.environment.tasks import TaskBank
@@ -22,11 +24,17 @@ def bank(small_release) -> TaskBank:
 
 
 @pytest.fixture(scope="module")
-def seen(small_web, small_release, bank) -> dict:
-    """What verifiers made of the taskset, with a server for the tools."""
+def seen(small_web, small_release, bank, tmp_path_factory) -> dict:
+    """What verifiers made of the taskset and of the package that is exported, with a server for the tools."""
+    package = tmp_path_factory.mktemp("export") / "package"
+    command = [sys.executable, "-m", "datagen.cli", "export", small_release, "--to", "verifiers", "--out", package]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    key = bank.answer(bank.number("train", 0)).text
+    paths = f"{ROOT / 'src'}:{package}"
     with served(small_web, "--mcp", "--open") as address:
-        key = bank.answer(bank.number("train", 0)).text
-        return consume("verifiers", "verifiers_taskset.py", small_release, f"{address}/mcp", key, WRONG)
+        given = (small_release, f"{address}/mcp", key, WRONG, "datagen-search")
+        return consume("verifiers", "verifiers_taskset.py", *given, PYTHONPATH=paths)
 
 
 def test_every_question_is_a_task_under_its_own_id(seen, bank):
@@ -63,7 +71,7 @@ def test_metrics_count_the_calls_and_whether_there_was_an_answer(seen):
     assert seen["scores"]["silent"]["metrics"] == {"answered": 0.0, "searches": 0.0, "visits": 0.0}
 
 
-def test_a_whole_rollout_uses_our_tools_and_our_reward(seen, small_web, bank):
+def test_a_whole_rollout_of_the_exported_package_uses_our_tools_and_our_reward(seen, small_web, bank):
     right, wrong = seen["rollouts"]
     web = SnapshotWeb(Snapshot.open(small_web))
 

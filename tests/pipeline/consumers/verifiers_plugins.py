@@ -1,4 +1,4 @@
-"""A taskset and a harness by the one id `verifiers_plugins`: the harness runs its loop in this process."""
+"""A harness by the id `verifiers_plugins`; it runs its loop in this process."""
 
 import json
 
@@ -7,9 +7,7 @@ import verifiers.v1 as vf
 from mcp import Client
 from verifiers.v1.runtimes import ProgramResult
 
-from datagen.environment.verifiers import SearchTaskset
-
-__all__ = ["PlainHarness", "SearchTaskset"]
+__all__ = ["PlainHarness"]
 
 
 class PlainHarnessConfig(vf.HarnessConfig):

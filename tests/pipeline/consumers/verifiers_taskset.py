@@ -1,4 +1,7 @@
-"""The taskset in verifiers: `verifiers_taskset.py RELEASE MCP_URL KEY WRONG`. Tasks, scores of written traces, rollouts."""
+"""The taskset in verifiers: tasks, scores of written traces, and rollouts of an exported package by its id.
+
+`verifiers_taskset.py RELEASE MCP_URL KEY WRONG PACKAGE`
+"""
 
 import asyncio
 import json
@@ -102,14 +105,14 @@ class Model(BaseHTTPRequestHandler):
         pass
 
 
-async def rollout(release, url, answer):
+async def rollout(package, url, answer):
     """One episode by verifiers' own runner: its interception, our server's tools, our reward."""
     Model.answer = answer
     server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         config = SingleAgentEnvConfig(
-            taskset={"id": "verifiers_plugins", "release": release, "split": "train", "tools": {"url": url}},
+            taskset={"id": package, "split": "train", "tools": {"url": url}},
             agent={"harness": {"id": "verifiers_plugins"}, "runtime": {"type": "subprocess"}},
         )
         env = SingleAgentEnv(config)
@@ -131,12 +134,12 @@ async def rollout(release, url, answer):
     }
 
 
-async def main(release, url, key, wrong):
+async def main(release, url, key, wrong, package):
     taskset = SearchTaskset(SearchConfig(release=release, split="train", tools={"url": url}))
     return {
         "tasks": tasks(taskset),
         "scores": await scores(next(iter(taskset)), key, wrong),
-        "rollouts": [await rollout(release, url, answer) for answer in (key, wrong)],
+        "rollouts": [await rollout(package, url, answer) for answer in (key, wrong)],
     }
 
 
