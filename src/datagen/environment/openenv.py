@@ -9,8 +9,9 @@
 
 OpenEnv keeps one environment per connection; here that is a handle of an episode and little else, so hundreds of them
 share one core. What the policy sees of its answer is that it was taken; the reward stands beside, in the observation's
-`reward`, with `done`. Tool results are texts, equal to those of every other protocol. OpenEnv needs libraries that clash
-with ours, so this module is the only one to import them, and runs in an environment of its own.
+`reward`, with `done`. Tool results are texts, equal to those of every other protocol. OpenEnv has no tokens: whoever reaches
+the port may play, so it belongs on this machine or behind a door of its own. Its libraries clash with ours, so this module
+is the only one to import them, and runs in an environment of its own.
 """
 
 from __future__ import annotations
