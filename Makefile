@@ -9,7 +9,7 @@ OUT ?= out
 BIN := .venv/bin
 STAMP := .venv/.installed
 # Programs that read what we make, each in an environment of its own, because their pins exclude one another.
-CONSUMERS := serving verifiers openenv
+CONSUMERS := serving verifiers openenv trl verl
 CONSUMER_STAMPS := $(CONSUMERS:%=.venv-%/.installed)
 WORKERS ?= 2
 
@@ -53,10 +53,11 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# Tests call these over HTTP or as programs; nothing of them is imported here.
+# Tests call these over HTTP or as programs; nothing of them is imported here. A lock names all that is needed, which for
+# verl is less than it asks for: nothing is resolved.
 .venv-%/.installed: requirements-%.lock
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	touch $@
 
 clean:
