@@ -61,6 +61,32 @@ def rollout(
         print_rollouts(found)
 
 
+def agreement(
+    rollouts: Annotated[Path, typer.Argument(help="A rollout directory.")],
+    *,
+    labeller: Annotated[str, typer.Option("--labeller", help="A model of the cast.")],
+    attempts: Annotated[int, typer.Option("--attempts", "-n", help="So many attempts, spread over all.")] = 100,
+    overlays: Annotated[list[str] | None, typer.Option("--set", help="section.key=value over the config.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
+) -> None:
+    """Let a model label the calls of some attempts, and compare with the labels by rules."""
+    from datagen.pipeline.labelling import compare_labellers
+    from datagen.rollouts.agreement import LABELS
+
+    found = compare_labellers(str(rollouts), labeller, attempts, overlays or ())
+    table = found.agreement
+    if as_json:
+        counts = {f"{a} {b}": n for (a, b), n in sorted(table.table.items())}
+        print_json({"calls": table.calls, "observed": table.observed, "kappa": table.kappa, "table": counts})
+        return
+    print_table(("rules", *(f"{labeller}: {name}" for name in LABELS), "sum", "both of either"), table.rows())
+    out.print(
+        f"\n{table.calls:,} calls of {found.attempts:,} attempts: {_said(table.observed)} equal, kappa {_said(table.kappa)}; "
+        f"{found.failed:,} attempts had no usable labels",
+        markup=False,
+    )
+
+
 def _config(source: Path, config: str | None, overlays: list[str]) -> DatagenConfig:
     from datagen.config import load_config, overlay_config
     from datagen.errors import ConfigError

@@ -14,7 +14,9 @@ from datagen.config.section import Section, Share
 from datagen.errors import ConfigError
 from datagen.records.shipped import shipped_file
 
-RoleName = OneOf["planner", "browser", "proposer", "obfuscator", "writer", "solver", "guesser", "judge", "policy"]
+RoleName = OneOf[
+    "planner", "browser", "proposer", "obfuscator", "writer", "solver", "guesser", "judge", "policy", "labeller"
+]
 SYMBOLIC = "symbolic"
 
 

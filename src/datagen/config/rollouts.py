@@ -46,6 +46,8 @@ class RolloutsConfig(Section):
     """A limit by the clock; attempts that have one cannot be made again to the byte."""
     conciseness: float = Field(default=1.5, gt=1)
     """Gamma of WebThinker's third rule: the longer of two equal attempts loses beyond this ratio of lengths."""
+    labeller: str = "rules"
+    """Who labels the calls: "rules", or a model of the cast."""
     step_reward: StepRewardConfig = StepRewardConfig()
     shard_size: int = Field(default=128, ge=1)
     """Attempts of one task."""

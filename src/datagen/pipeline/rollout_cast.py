@@ -21,9 +21,10 @@ from datagen.language.parse import Parser
 from datagen.pipeline.calling import model_spec, open_service, plays_models
 from datagen.pipeline.casting import READINGS_KEPT, prompt_book
 from datagen.pipeline.corpus import graph_folder
-from datagen.pipeline.rollout_plan import RolloutPlan, read_questions
+from datagen.pipeline.rollout_plan import RULES, RolloutPlan, read_questions
 from datagen.rollouts.collect import Assessor
 from datagen.rollouts.labels import LabelSettings
+from datagen.rollouts.llm_labels import LlmLabeller
 from datagen.rollouts.restatements import Restatements
 from datagen.rollouts.rewards import StepReward
 from datagen.web.snapshot import Snapshot
@@ -93,10 +94,13 @@ def _voice(plan: RolloutPlan, name: str, role: str, client: ChatClient | None) -
 
 def _assessor(plan: RolloutPlan, client: ChatClient | None) -> Assessor:
     judges = plan.config.cast.players("judge")
-    knobs = plan.settings.step_reward
+    knobs, labeller = plan.settings.step_reward, plan.settings.labeller
     return Assessor(
         judge=LlmJudge(_voice(plan, judges[0], "judge", client)) if judges and client is not None else None,
         labels=LabelSettings(verifications=knobs.verifications),
+        labeller=None
+        if labeller == RULES
+        else LlmLabeller(_voice(plan, labeller, "labeller", client), verifications=knobs.verifications),
         step_reward=StepReward(
             format_weight=knobs.format_weight,
             c1=knobs.c1,

@@ -36,6 +36,8 @@ QUESTION_COLUMNS = [
     "id", "question", "answer", "answer_aliases", "answer_type", "answer_canonical", "answer_entity",
     "answer_entity_type", "answer_unit", "recipe", "certificate", "evidence", "hops", "tree",
 ]  # fmt: skip
+RULES = "rules"
+"""The labeller that is no model."""
 TIMING_ONLY = ("shard_size",)
 """Keys of the section that change no row."""
 
@@ -147,16 +149,20 @@ def with_policies(config: DatagenConfig) -> DatagenConfig:
 
     if config.web.live is not None:
         raise ConfigError(LIVE_HINT)
-    cast = config.cast
-    wanted = (config.rollouts or RolloutsConfig()).policies
-    models = tuple(name for name in wanted if name not in SYMBOLIC_POLICIES)
+    cast, settings = config.cast, config.rollouts or RolloutsConfig()
+    models = tuple(name for name in settings.policies if name not in SYMBOLIC_POLICIES)
+    labellers = () if settings.labeller == RULES else (settings.labeller,)
     unknown = [name for name in models if name not in cast.models]
-    if unknown or not wanted:
+    if unknown or not settings.policies:
         known = ", ".join((*SYMBOLIC_POLICIES, *cast.models))
         raise ConfigError(f"rollouts.policies names {', '.join(unknown) or 'nobody'}; there are {known}.")
-    if not models:
+    if any(name not in cast.models for name in labellers):
+        known = ", ".join((RULES, *cast.models))
+        raise ConfigError(f"rollouts.labeller names {settings.labeller}; there are {known}.")
+    played = {role: names for role, names in (("policy", models), ("labeller", labellers)) if names}
+    if not played:
         return config
-    cast = cast.model_copy(update={"kind": "llm", "roles": cast.roles | {"policy": models}})
+    cast = cast.model_copy(update={"kind": "llm", "roles": cast.roles | played})
     config = config.model_copy(update={"cast": cast})
     cast = cast.model_copy(update={"prompt_digests": prompt_book(config).digests()})
     return config.model_copy(update={"cast": cast})
@@ -167,13 +173,16 @@ def _identity(config: DatagenConfig, snapshot: str, ids: list[str]) -> dict[str,
     settings = (config.rollouts or RolloutsConfig()).model_dump(mode="json")
     cast = config.cast
     played = {
-        name: cast.models[name].model_dump(mode="json") for name in cast.players("policy") + cast.players("judge")
+        name: cast.models[name].model_dump(mode="json")
+        for name in sorted({*cast.players("policy"), *cast.players("labeller"), *cast.players("judge")})
     }
     return {
         "questions": content_id("ids", {"ids": ids}),
         "snapshot": snapshot,
         "models": played,
-        "prompts": {name: cast.prompt_digests.get(name, "") for name in ("rollout", "same_answer")} if played else {},
+        "prompts": {name: cast.prompt_digests.get(name, "") for name in ("rollout", "step_labels", "same_answer")}
+        if played
+        else {},
         **{f"rollouts.{key}": value for key, value in settings.items() if key not in TIMING_ONLY},
     }
 

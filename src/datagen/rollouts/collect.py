@@ -19,16 +19,17 @@ from typing import Any
 
 from datagen.agents.budget import Limits
 from datagen.agents.roles import Judge, Policy
-from datagen.errors import DatagenError, RetriesExhaustedError
+from datagen.errors import DatagenError, RetriesExhaustedError, UnusableReplyError
 from datagen.knowledge.answer_forms import accepted_forms
 from datagen.records.ids import content_id
 from datagen.records.question import Answer
 from datagen.records.question_rows import answer_of
-from datagen.records.trajectory import Trajectory, Transcript
+from datagen.records.trajectory import StepLabel, Trajectory, Transcript
 from datagen.records.trajectory_rows import event_to_row
 from datagen.rollouts.evidence import ClueSource, answer_turns, clue_sources, clue_turns
 from datagen.rollouts.format import check_events
 from datagen.rollouts.labels import LabelSettings, label_calls
+from datagen.rollouts.llm_labels import LlmLabeller
 from datagen.rollouts.restatements import Restatements
 from datagen.rollouts.rewards import RewardInputs, StepReward, check_answer, score_all
 from datagen.web.tools import Web
@@ -62,6 +63,8 @@ class Assessor:
     judge: Judge | None = None
     """Decides where words and values do not; without one such answers are wrong."""
     labels: LabelSettings = field(default_factory=LabelSettings)
+    labeller: LlmLabeller | None = None
+    """Labels the calls instead of the rules."""
     step_reward: StepReward = field(default_factory=StepReward)
 
     def assess(self, task: Task, policy: str, attempt: int, script: Transcript) -> Trajectory:
@@ -71,7 +74,7 @@ class Assessor:
         correct, how = (None, "errored") if broken else (checked.correct, checked.how)
         turns = clue_turns(script.events, task.sources)
         seen, said = answer_turns(script.events, accepted_forms(task.answer), question=task.question, about=task.about)
-        labels = label_calls(script.events, task.sources, self.labels)
+        labels = self._labels(task, script)
         inputs = RewardInputs(
             correct=correct, format_ok=check_events(script.events).valid, labels=labels, clue_turns=turns
         )
@@ -89,9 +92,19 @@ class Assessor:
             clue_turns=turns,
             seen_turn=seen,
             said_turn=said,
-            labels=labels,
+            labels=labels or (),
             rewards=score_all(inputs, self.step_reward),
         )
+
+    def _labels(self, task: Task, script: Transcript) -> tuple[StepLabel, ...] | None:
+        """One for each call; None where a model was to label them and could not."""
+        if self.labeller is None:
+            return label_calls(script.events, task.sources, self.labels)
+        try:
+            return self.labeller.label(task.question, script.events)
+        except (UnusableReplyError, RetriesExhaustedError) as exc:
+            log.warning("the calls of an attempt at %s have no labels: %s", task.id, exc)
+            return None
 
 
 def trajectory_id(question_id: str, policy: str, attempt: int, script: Transcript) -> str:

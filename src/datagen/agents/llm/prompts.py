@@ -34,6 +34,7 @@ PROMPTS_OF = {
     "writer": ("wording", "question"),
     "solver": ("solver", "rival", "open_book"),
     "policy": ("rollout",),
+    "labeller": ("step_labels",),
     "guesser": ("guess",),
     "judge": ("same_answer", "same_question"),
 }

@@ -14,6 +14,7 @@ from datagen.practice.minds.background import Background, Handler
 from datagen.practice.minds.claiming import claim
 from datagen.practice.minds.guessing import guess
 from datagen.practice.minds.judging import judge_answers, judge_questions
+from datagen.practice.minds.labelling import label_steps
 from datagen.practice.minds.planning import choose, plan
 from datagen.practice.minds.probing import fit_schema, ping, say
 from datagen.practice.minds.proposing import propose
@@ -35,6 +36,7 @@ HANDLERS: Mapping[str | frozenset[str], Handler] = {
     "same_answer": judge_answers,
     "same_question": judge_questions,
     "open_book": read_pages,
+    "step_labels": label_steps,
     "probe": fit_schema,
     frozenset({"ping"}): ping,
     frozenset(): say,

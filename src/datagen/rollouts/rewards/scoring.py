@@ -19,13 +19,14 @@ class RewardInputs:
     correct: bool | None
     """None where nobody could grade the attempt."""
     format_ok: bool
-    labels: Sequence[StepLabel] = ()
+    labels: Sequence[StepLabel] | None = ()
+    """None where a labeller failed: there is no step-level reward then."""
     clue_turns: Sequence[int | None] = ()
 
     @property
     def tools_used(self) -> frozenset[str]:
         """Tools that the labelled calls used."""
-        names = (label.label for label in self.labels if label.label is not None)
+        names = (label.label for label in self.labels or () if label.label is not None)
         return frozenset("search" if name in _SEARCHES else "visit" for name in names)
 
 
@@ -34,7 +35,7 @@ def score_all(inputs: RewardInputs, knobs: StepReward = PAPER) -> dict[str, floa
     correct, format_ok = inputs.correct, inputs.format_ok
     return {
         "fathom": fathom(correct, format_ok),
-        "fathom_steps": fathom_steps(correct, format_ok, inputs.labels, knobs),
+        "fathom_steps": None if inputs.labels is None else fathom_steps(correct, format_ok, inputs.labels, knobs),
         "webexplorer": webexplorer(correct, format_ok),
         "infoseek": infoseek(correct, format_ok),
         "arpo": arpo(correct, format_ok, inputs.tools_used),
