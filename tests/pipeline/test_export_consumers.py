@@ -169,3 +169,39 @@ def test_verifiers_loads_the_package_by_its_id_and_grades_with_it(exported, smal
     assert found["rewards"] == {"right": [1.0] * len(rows), "wrong": [0.0] * len(rows)}
     assert [data["prompt"] for data in found["data"]] == [row["question"] for row in rows.values()]
     assert all(answers[data["id"]] not in json.dumps(data, ensure_ascii=False) for data in found["data"])
+
+
+# --- OpenRLHF and SkyRL -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def text_rollouts(exported, small_web):
+    with served(small_web) as address:
+        return consume("verl", "text_rollouts.py", exported("openrlhf"), exported("skyrl"), address)
+
+
+def test_openrlhf_runs_a_rollout_turn_by_turn_and_trains_on_the_models_tokens(text_rollouts):
+    found = text_rollouts["openrlhf"]
+    right = found["right"]
+
+    assert (right["reward"], right["scores"], found["wrong"]["reward"]) == (1.0, 1.0, 0.0)
+    assert found["prompt"].endswith("<|im_start|>assistant\n")
+    assert len(right["trained"]) == 3
+    assert all("<tool_response>" not in text for text in right["trained"])
+    assert right["text"].count("<tool_response>") == 3
+    assert "<|im_end|><|im_end|>" not in right["text"]
+    assert "".join(right["trained"]) != right["text"]
+
+
+def test_skyrl_makes_the_environment_by_its_id_and_steps_it_to_a_reward(text_rollouts):
+    found = text_rollouts["skyrl"]
+
+    assert found["env_class"] == "datagen_search"
+    assert [step["done"] for step in found["right"]["steps"]] == [False, False, True]
+    assert [step["reward"] for step in found["right"]["steps"]] == [0.0, 0.0, 1.0]
+    assert found["wrong"]["steps"][-1] == {
+        "reward": 0.0,
+        "done": True,
+        "metadata": {"correct": False, "answered": True},
+    }
+    assert found["right"]["shown"][0].count("<tool_response>") == 2
