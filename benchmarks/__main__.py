@@ -18,6 +18,7 @@ QUICK = {
     "generation.py": ["--pages", "1000", "4000", "--questions", "100"],
     "loader.py": ["--rows", "1000000", "--limit", "50000"],
     "orchestration.py": [],
+    "rewards.py": [],
     "rollouts.py": ["--questions", "100"],
     "snapshot.py": [],
     "solvers.py": ["--pages", "2000", "--candidates", "100"],
