@@ -68,7 +68,7 @@ QUESTIONS = {
             "How high lies the ground of the club with 4,000 seats?",
             answer="2,900 m",
             answer_type="number",
-            answer_canonical="2900",
+            answer_canonical="2900 m",
             answer_unit="m",
         )
     ],

@@ -164,7 +164,7 @@ def test_the_truth_of_trl_is_in_a_table_of_its_own_for_every_split(exported):
     ]
     assert rows[0]["target"] == ["Žarlan Rovers", "The Rovers of Žarlan"]
     assert rows[2] | {"task_id": "", "split": ""} == {
-        "task_id": "", "split": "", "target": ["2,900 m", "2900"], "type": "number", "canonical": "2900", "unit": "m",
+        "task_id": "", "split": "", "target": ["2,900 m", "2900 m"], "type": "number", "canonical": "2900 m", "unit": "m",
     }  # fmt: skip
 
 

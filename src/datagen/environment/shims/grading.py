@@ -24,8 +24,8 @@ _END = re.compile(r"(?:<\|[a-z_]{1,24}\|>|</s>|\s)*\Z")
 """What templates put after a turn: end marks and white space."""
 _BEFORE = ("</tool_response>", "</tool_call>", "</think>")
 """What an answer stands behind. Results of tools cannot hold these marks: `<` is written as an escape in them."""
-_ROLE = re.compile(r"\s*assistant\s*\n")
-"""What is left of a turn's head where a trainer decodes without special tokens."""
+_HEAD = re.compile(r"(?:<\|im_end\|>|\s)*(?:<\|im_start\|>)?assistant(?:\s*\n|\s*\Z)")
+"""The head of a turn after a result: ChatML's, or what is left of it where a trainer decodes without special tokens."""
 MAX_ANSWER_CHARS = 400
 
 
@@ -42,7 +42,7 @@ def final_answer(text: str) -> str | None:
     """The answer with which the text ends; None where it ends otherwise."""
     body = text[: _END.search(text).start()]  # type: ignore[union-attr]
     last = body[max(body.rfind(mark) + len(mark) if mark in body else 0 for mark in _BEFORE) :]
-    last = _ROLE.sub("", last, count=1) if _ROLE.match(last) else last
+    last = last[head.end() :] if (head := _HEAD.match(last)) else last
     if "<think>" in last or "<tool_call>" in last:
         return None  # begun and never ended
     if OPEN in last or CLOSE in last:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from datagen.errors import ConfigError, ConnectionLostError, InvalidRequestError
 
-DEFAULT_URL = "http://127.0.0.1:8765"
+DEFAULT_URL = "http://127.0.0.1:8321"
 TOOLS = ("search", "visit")
 TIMEOUT_SECONDS = 60.0
 ATTEMPTS = 3
