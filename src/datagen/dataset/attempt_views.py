@@ -13,12 +13,12 @@ from datagen.storage import read_batches
 
 Row = Mapping[str, Any]
 View = dict[str, Any]
-QUESTIONS_WITH_ATTEMPTS = 120
+QUESTIONS_WITH_ATTEMPTS = 80
 """The first questions of the browser show theirs; an attempt of thirty calls takes ten kilobytes."""
 PER_QUESTION = 2
 """Attempts of one question that are shown: a verified one first, then one that went wrong."""
 HITS_SHOWN = 5
-TEXT_SHOWN = 280
+TEXT_SHOWN = 200
 COLUMNS = [
     "id", "question_id", "policy", "attempt", "answer", "correct", "verified", "shortcut", "termination", "clue_turns",
     "seen_turn", "said_turn", "step_labels", "reward", "events",

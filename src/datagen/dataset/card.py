@@ -104,8 +104,12 @@ def render_card(
     splits: Mapping[str, tuple[int, int]],
     example: Row | None,
     attempts: AttemptFigures | None = None,
+    quality: str = "",
 ) -> str:
-    """The README.md of a release. `splits` maps a split to (rows, answer entities); `example` is a whole row."""
+    """The README.md of a release.
+
+    `splits` maps a split to (rows, answer entities); `example` is a whole row; `quality` is a report in Markdown.
+    """
     template = (files("datagen.dataset") / "templates" / "card.md.j2").read_text(encoding="utf-8")
     split_rows = [{"name": n, "rows": r, "entities": e} for n, (r, e) in splits.items()]
     configs = [{"name": "qa", "splits": split_rows}] if split_rows else []
@@ -118,6 +122,7 @@ def render_card(
             splits=split_rows,
             configs=[*configs, *_attempt_configs(attempts), {"name": "rejects", "splits": [{"name": "train"}]}],
             attempts=attempts,
+            quality=quality,
             measured=measured,
             size_category=size_category(len(rows)),
             recipes=_recipes(steps),

@@ -36,6 +36,7 @@ from datagen.dataset.statistics import describe, funnel, solver_failures, stoppe
 from datagen.errors import ReleaseError
 from datagen.records.schema import arrow_schema
 from datagen.storage import FileEntry, Manifest, describe_file, write_atomic, write_json, write_manifest, write_parquet
+from datagen.web.snapshot import Snapshot
 
 RELEASE_KIND, RELEASE_VERSION = "release", 1
 ROW_GROUP_ROWS = 1_000
@@ -103,8 +104,11 @@ def write_release(
     *,
     gate_order: Sequence[str],
     attempts: Attempts | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Release:
     """Write a whole release beside `folder` and move it there; an existing folder is refused.
+
+    With the snapshot that it was made from, the card gets the table of quality beside published sets.
 
     `questions`, `rejects` and the tables of `attempts` follow `records.schema`. Raises `ReleaseError` for a used folder.
     """
@@ -113,7 +117,7 @@ def write_release(
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        splits = _write_all(questions, rejects, work, meta, gate_order=gate_order, attempts=attempts)
+        splits = _write_all(questions, rejects, work, meta, gate_order=gate_order, attempts=attempts, snapshot=snapshot)
         work.chmod(0o755)
         if folder.exists():
             folder.rmdir()
@@ -132,6 +136,7 @@ def _write_all(
     *,
     gate_order: Sequence[str],
     attempts: Attempts | None,
+    snapshot: Snapshot | None,
 ) -> dict[str, int]:
     rows = [_counted(row) for batch in questions.to_batches(BATCH_ROWS) for row in batch.to_pylist()]
     order = sorted(range(len(rows)), key=lambda index: hashlib.sha256(rows[index]["id"].encode()).digest())
@@ -157,6 +162,7 @@ def _write_all(
     }
     steps = funnel(rows, reject_rows, gate_order)
     draw_plots(statistics, steps, work / "plots")
+    write_json(work / "reports" / "statistics.json", statistics)
     card = render_card(
         meta,
         rows,
@@ -165,6 +171,7 @@ def _write_all(
         splits={name: (len(part), entities[name]) for name, part in by_split.items()},
         example=_whole_row(questions, choose_example(rows)),
         attempts=tried,
+        quality=_measure(work, snapshot) if snapshot is not None else "",
     )
     shown = questions.take(pa.array(order[:MAX_ROWS], pa.int64())).to_pylist()
     write_atomic(work / "README.md", card.encode())
@@ -172,7 +179,6 @@ def _write_all(
     views = views_of(attempts.trajectories, read) if attempts else {}
     page = render_browser(meta.pretty_name, shown, total=len(rows), attempts=views)
     write_atomic(work / "browser.html", page.encode())
-    write_json(work / "reports" / "statistics.json", statistics)
     write_json(work / "reports" / "funnel.json", [asdict(step) for step in steps])
     write_json(work / "provenance.json", meta.provenance())
     files += [describe_file(path, name=str(path.relative_to(work))) for path in _other_files(work)]
@@ -206,6 +212,15 @@ def _whole_row(questions: pa.Table, row: Mapping[str, Any] | None) -> Mapping[st
         return None
     found: dict[str, Any] = questions.filter(pc.equal(questions["id"], row["id"])).slice(0, 1).to_pylist()[0]
     return found
+
+
+def _measure(work: Path, snapshot: Snapshot) -> str:
+    """The quality of what was written, as a file for programs and as the card's tables."""
+    from datagen.dataset.quality import measure_folder  # which reads releases, and so imports this module
+
+    found = measure_folder(work, snapshot)
+    write_json(work / "reports" / "quality.json", found.to_dict())
+    return found.to_markdown()
 
 
 def _other_files(work: Path) -> list[Path]:

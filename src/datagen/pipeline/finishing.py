@@ -122,7 +122,10 @@ def release(run: Run) -> Path:
             return folder
     tables = [storage.read_parquet(storage.join(run.directory, f"{name}.parquet")) for name in ("questions", "rejects")]
     meta = _meta(run, snapshot)
-    return write_release(tables[0], tables[1], folder, meta, gate_order=GATE_ORDER, attempts=attempts).folder
+    written = write_release(
+        tables[0], tables[1], folder, meta, gate_order=GATE_ORDER, attempts=attempts, snapshot=snapshot
+    )
+    return written.folder
 
 
 def _meta(run: Run, snapshot: Snapshot) -> ReleaseMeta:

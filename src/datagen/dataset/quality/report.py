@@ -173,6 +173,13 @@ def measure_release(folder: Path, snapshot_dir: Path | None = None, watch: Watch
         raise ReleaseError(f"{exc} Pass the folder that `datagen run` named as its release.") from exc
     snapshot = None if snapshot_dir is None else _same_snapshot(folder, manifest.fields.get("snapshot"), snapshot_dir)
     total = sum(entry.rows or 0 for entry in manifest.files if entry.name.startswith("data/qa/"))
+    return measure_folder(folder, snapshot, (lambda done: watch(done, total)) if watch is not None else None)
+
+
+def measure_folder(
+    folder: Path, snapshot: Snapshot | None, watch: Callable[[int], None] | None = None
+) -> QualityReport:
+    """Measure the tables of a release that may still lack its card and its manifest."""
     figures: list[QuestionFigures] = []
     widths: list[Widths] = []
     found: list[FirstStage] = []
@@ -183,7 +190,7 @@ def measure_release(folder: Path, snapshot_dir: Path | None = None, watch: Watch
             widths += clue_widths(graph, rows)
             found += first_stage(snapshot, rows)
         if watch is not None:
-            watch(len(figures), total)
+            watch(len(figures))
     groups = vertices_groups(figures)
     metrics = of_questions(figures, groups)
     metrics += without_snapshot() if snapshot is None else of_widths(widths, groups) + of_first_stage(found, groups)
