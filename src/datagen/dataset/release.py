@@ -19,7 +19,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def write_release(
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        splits = _write_all(questions, rejects, work, meta, gate_order=gate_order, attempts=attempts, snapshot=snapshot)
+        splits = _Writing(questions, rejects, work, meta, gate_order, attempts, snapshot).write()
         work.chmod(0o755)
         if folder.exists():
             folder.rmdir()
@@ -128,68 +128,94 @@ def write_release(
     return Release(folder, splits, rejects.num_rows)
 
 
-def _write_all(
-    questions: pa.Table,
-    rejects: pa.Table,
-    work: Path,
-    meta: ReleaseMeta,
-    *,
-    gate_order: Sequence[str],
-    attempts: Attempts | None,
-    snapshot: Snapshot | None,
-) -> dict[str, int]:
-    rows = [_counted(row) for batch in questions.to_batches(BATCH_ROWS) for row in batch.to_pylist()]
-    order = sorted(range(len(rows)), key=lambda index: hashlib.sha256(rows[index]["id"].encode()).digest())
-    by_split: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for index in order:
-        by_split[split_of(answer_root(rows[index]))].append(index)
-    by_split = {name: part for name, part in by_split.items() if part}
-    files = [entry for name, part in by_split.items() for entry in _write_split(questions, part, work, f"qa/{name}")]
-    files += _write_split(rejects, range(rejects.num_rows), work, "rejects/train")
+@dataclass(slots=True)
+class _Writing:
+    """A release on its way into a folder: tables first, then what is computed from them, the manifest last."""
+
+    questions: pa.Table
+    rejects: pa.Table
+    work: Path
+    meta: ReleaseMeta
+    gate_order: Sequence[str]
+    attempts: Attempts | None
+    snapshot: Snapshot | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The counted part of every question, in the order of the table."""
+    by_split: dict[str, list[int]] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
+    files: list[FileEntry] = field(default_factory=list)
     tried: AttemptFigures | None = None
-    if attempts is not None:
-        places = {rows[index]["id"]: name for name, part in by_split.items() for index in part}
-        written, tried = write_attempts(attempts, places, work)
-        files += written
-    entities = {name: len({answer_root(rows[index]) for index in part}) for name, part in by_split.items()}
-    rows = [rows[index] for index in order]
-    reject_rows = rejects.select(["recipe", "gate", "reason", "spend"]).to_pylist()
-    statistics = describe(rows) | {
-        "stopped_by_gate": stopped_by_gate(reject_rows),
-        "solver_failures": solver_failures(reject_rows),
-        "spending": spending(rows, reject_rows),
-        "closed_book": closed_book(rows, reject_rows, gate_order),
-    }
-    steps = funnel(rows, reject_rows, gate_order)
-    draw_plots(statistics, steps, work / "plots")
-    write_json(work / "reports" / "statistics.json", statistics)
-    card = render_card(
-        meta,
-        rows,
-        statistics,
-        steps,
-        splits={name: (len(part), entities[name]) for name, part in by_split.items()},
-        example=_whole_row(questions, choose_example(rows)),
-        attempts=tried,
-        quality=_measure(work, snapshot) if snapshot is not None else "",
-    )
-    shown = questions.take(pa.array(order[:MAX_ROWS], pa.int64())).to_pylist()
-    write_atomic(work / "README.md", card.encode())
-    read = [row["id"] for row in shown[:QUESTIONS_WITH_ATTEMPTS]]
-    views = views_of(attempts.trajectories, read) if attempts else {}
-    page = render_browser(meta.pretty_name, shown, total=len(rows), attempts=views)
-    write_atomic(work / "browser.html", page.encode())
-    write_json(work / "reports" / "funnel.json", [asdict(step) for step in steps])
-    write_json(work / "provenance.json", meta.provenance())
-    files += [describe_file(path, name=str(path.relative_to(work))) for path in _other_files(work)]
-    fields = {
-        "splits": {n: len(p) for n, p in by_split.items()},
-        "snapshot": meta.snapshot,
-        "config": meta.config_digest,
-        "rollouts": attempts.plan if attempts else None,
-    }
-    write_manifest(work, Manifest(RELEASE_KIND, RELEASE_VERSION, tuple(files), fields))
-    return {name: len(part) for name, part in by_split.items()}
+
+    def write(self) -> dict[str, int]:
+        """Write everything; returns rows by split."""
+        self._arrange()
+        self._write_tables()
+        self._write_card()
+        self._write_browser()
+        write_json(self.work / "provenance.json", self.meta.provenance())
+        self.files += [describe_file(path, name=str(path.relative_to(self.work))) for path in _other_files(self.work)]
+        splits = {name: len(part) for name, part in self.by_split.items()}
+        fields = {
+            "splits": splits,
+            "snapshot": self.meta.snapshot,
+            "config": self.meta.config_digest,
+            "rollouts": self.attempts.plan if self.attempts else None,
+        }
+        write_manifest(self.work, Manifest(RELEASE_KIND, RELEASE_VERSION, tuple(self.files), fields))
+        return splits
+
+    def _arrange(self) -> None:
+        """Every question to its split, in the order of the hash of its id."""
+        rows = [_counted(row) for batch in self.questions.to_batches(BATCH_ROWS) for row in batch.to_pylist()]
+        self.rows = rows
+        self.order = sorted(range(len(rows)), key=lambda index: hashlib.sha256(rows[index]["id"].encode()).digest())
+        by_split: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+        for index in self.order:
+            by_split[split_of(answer_root(rows[index]))].append(index)
+        self.by_split = {name: part for name, part in by_split.items() if part}
+
+    def _write_tables(self) -> None:
+        for name, part in self.by_split.items():
+            self.files += _write_split(self.questions, part, self.work, f"qa/{name}")
+        self.files += _write_split(self.rejects, range(self.rejects.num_rows), self.work, "rejects/train")
+        if self.attempts is not None:
+            places = {self.rows[index]["id"]: name for name, part in self.by_split.items() for index in part}
+            written, self.tried = write_attempts(self.attempts, places, self.work)
+            self.files += written
+
+    def _write_card(self) -> None:
+        """Figures, plots and the card that is made of them."""
+        rows = [self.rows[index] for index in self.order]
+        reject_rows = self.rejects.select(["recipe", "gate", "reason", "spend"]).to_pylist()
+        statistics = describe(rows) | {
+            "stopped_by_gate": stopped_by_gate(reject_rows),
+            "solver_failures": solver_failures(reject_rows),
+            "spending": spending(rows, reject_rows),
+            "closed_book": closed_book(rows, reject_rows, self.gate_order),
+        }
+        steps = funnel(rows, reject_rows, self.gate_order)
+        draw_plots(statistics, steps, self.work / "plots")
+        write_json(self.work / "reports" / "statistics.json", statistics)
+        write_json(self.work / "reports" / "funnel.json", [asdict(step) for step in steps])
+        entities = {n: len({answer_root(self.rows[i]) for i in part}) for n, part in self.by_split.items()}
+        card = render_card(
+            self.meta,
+            rows,
+            statistics,
+            steps,
+            splits={name: (len(part), entities[name]) for name, part in self.by_split.items()},
+            example=_whole_row(self.questions, choose_example(rows)),
+            attempts=self.tried,
+            quality=_measure(self.work, self.snapshot) if self.snapshot is not None else "",
+        )
+        write_atomic(self.work / "README.md", card.encode())
+
+    def _write_browser(self) -> None:
+        shown = self.questions.take(pa.array(self.order[:MAX_ROWS], pa.int64())).to_pylist()
+        read = [row["id"] for row in shown[:QUESTIONS_WITH_ATTEMPTS]]
+        views = views_of(self.attempts.trajectories, read) if self.attempts else {}
+        page = render_browser(self.meta.pretty_name, shown, total=len(self.rows), attempts=views)
+        write_atomic(self.work / "browser.html", page.encode())
 
 
 def _counted(row: dict[str, Any]) -> dict[str, Any]:
