@@ -204,6 +204,22 @@ def test_an_unknown_policy_is_refused_naming_those_there_are(made, tmp_path):
     assert "topdown" in done.stderr
 
 
+def test_an_unknown_policy_is_refused_before_any_question_is_made(small_run, tmp_path):
+    arguments = [
+        sys.executable,
+        "-m",
+        "datagen.cli",
+        "run",
+        "demo",
+        *small_run(tmp_path, "rollouts.policies=['bogus']"),
+    ]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+    assert done.returncode == ConfigError.exit_code
+    assert "bogus" in done.stderr
+    assert not (tmp_path / "run" / "shards").exists()
+
+
 def test_the_report_of_attempts_is_json_for_machines(made, datagen):
     code, printed, _ = datagen("rollout", made / "run", "--json")
 

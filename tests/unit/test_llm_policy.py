@@ -114,3 +114,13 @@ def test_tokens_that_a_server_did_not_count_are_unknown_rather_than_none():
     script, _ = roll_out(calls(LOOK), replace(end(), usage=Usage()))
 
     assert (script.input_tokens, script.output_tokens) == (None, None)
+
+
+def test_an_attempt_of_eighty_calls_is_logged_to_its_end():
+    looks = [calls(("search", {"query": f"stadiums {n}"})) for n in range(80)]
+    script, requests = roll_out(*looks, end("Hill End"), limits=Limits(Budget(100, 10)))
+
+    assert (script.answer, script.termination) == ("Hill End", "answered")
+    assert sum(event.kind == "result" for event in script.events) == 80
+    assert [event.turn for event in script.events][-1] == 80
+    assert len(requests) == 81

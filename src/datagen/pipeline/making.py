@@ -13,6 +13,7 @@ from datagen.errors import ReleaseError, RunDirectoryError
 from datagen.knowledge.formula import query_from_dict
 from datagen.pipeline.casting import with_prompts
 from datagen.pipeline.corpus import derive
+from datagen.pipeline.rollout_plan import with_policies
 from datagen.pipeline.workshop import forget_workshops, run_shard
 from datagen.runs.directory import CONFIG_NAME, Run, attempt, open_run, refuse_used, start_run
 from datagen.runs.settlement import Settlement, Unwatched, Watch, carry_out
@@ -39,6 +40,8 @@ def refuse_used_directories(config: DatagenConfig) -> None:
 def prepare(config: DatagenConfig) -> Run:
     """Start a run on a finished snapshot, or on the live web."""
     config = with_prompts(config)
+    if config.rollouts is not None:
+        with_policies(config)  # who does not exist shall be known before any question is made
     if config.web.live is not None:
         return start_run(config, LIVE)
     snapshot = Snapshot.open(Path(config.web.snapshot))
