@@ -83,7 +83,8 @@ def test_verl_takes_the_loss_on_what_the_model_wrote(verl):
     assert len(turns) == len(seen["written"])
     for turn, message in zip(turns, seen["written"], strict=True):
         assert turn.strip().startswith(message["content"])
-        assert all(call["function"]["arguments"] in turn for call in message["tool_calls"] or ())
+        for call in message["tool_calls"] or ():
+            assert json.dumps(json.loads(call["function"]["arguments"]), ensure_ascii=False) in turn
     assert "<tool_response>" in seen["whole"]
     assert "<tool_response>" not in seen["trained"]
     assert '"name": "visit"' in seen["whole"].partition("<|im_start|>user")[0]
@@ -141,6 +142,14 @@ def test_trl_reads_off_the_environment_the_tools_that_conversations_carry(trl):
     folder, found = trl
 
     assert json.loads(table(folder, "sft/train.parquet")[0]["tools"]) == found["tools"]
+
+
+def test_every_template_of_trl_that_knows_tools_prints_calls_once_and_leaves_results_out_of_the_loss(trl):
+    _, found = trl
+
+    assert len(found["templates"]) >= 8
+    for name, seen in found["templates"].items():
+        assert seen == {"calls": True, "encoded_twice": False, "nulls": False, "answer": True, "results": False}, name
 
 
 def test_rows_that_reach_reset_hold_no_answer(trl, small_release):

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_policy
 import torch
+import trl
 from transformers.utils import get_json_schema
 
 from datagen.environment.local import TextSearchEnvironment
@@ -27,6 +28,37 @@ def script_of(export: Path):
     return module
 
 
+TEMPLATES = (
+    "deepseekv3", "glm4moe", "gptoss", "lfm2_v2", "nemotron_3_nano", "qwen2_5", "qwen3", "qwen3_instruct_2507",
+    "qwen3_5_think", "qwen3_6",
+)  # fmt: skip
+
+
+def trained_by_templates(conversation: dict, tokenizer) -> dict:
+    """What the loss is on when a conversation of the export is rendered by the templates that TRL brings."""
+    folder = Path(trl.__file__).parent / "chat_templates"
+    results = [m["content"] for m in conversation["messages"] if m["role"] == "tool"]
+    found = {}
+    for name in TEMPLATES:
+        tokenizer.chat_template = (folder / f"{name}_training.jinja").read_text(encoding="utf-8")
+        rendered = tokenizer.apply_chat_template(
+            conversation["messages"],
+            tools=json.loads(conversation["tools"]),
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        marked = zip(rendered["input_ids"], rendered["assistant_masks"], strict=True)
+        text = tokenizer.decode([token for token, trained in marked if trained])
+        found[name] = {
+            "calls": "query" in text and "url" in text,
+            "encoded_twice": '\\"query' in text,
+            "nulls": "null" in text or "None" in text,
+            "answer": conversation["messages"][-1]["content"].rpartition("</think>")[2].strip() in text,
+            "results": any(result[:60] in text for result in results),
+        }
+    return found
+
+
 def main(export: Path, snapshot: str, release: str, work: Path) -> dict:
     train = script_of(export)
     attempts = train.rows("sft")
@@ -34,6 +66,7 @@ def main(export: Path, snapshot: str, release: str, work: Path) -> dict:
     tiny_policy.write(work / "tiny", texts)
     methods = (TextSearchEnvironment.search, TextSearchEnvironment.visit)
     found = {"tools": [get_json_schema(method) for method in methods], "rl_columns": train.rows("rl").column_names}
+    found["templates"] = trained_by_templates(attempts[0], tiny_policy.tokenizer_of(texts))
 
     def run(name: str, way: str, model: str, **given: object) -> None:
         usual = {"batch": 4, "max-length": 1024, "learning-rate": 0.005, "logging-steps": 1}

@@ -8,8 +8,10 @@
 
 Thoughts stand between <think> and </think> in the text itself, where every chat template prints them and those of
 reasoning models know them. A message's role is its provenance: all that a policy wrote is in assistant messages and nothing else is, so a loss on
-assistant messages is a loss on the model's words. Arguments of calls and schemas of tools are JSON text, for as structs
-they would give every row the keys of all others.
+assistant messages is a loss on the model's words. Arguments of calls are JSON in the tables, for as structs they would give every
+call the arguments of all others. They have to reach a chat template as objects: about half of the templates that know
+tools refuse text there, and others, Qwen2.5's among them, encode it a second time. `datasets` reads the column type
+`Json` as objects. Where nobody decodes, calls and results are written into the text (`plain`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from datasets import List, Value
+from datasets import Json, List, Value
 
 from datagen.dataset.exports.reading import ReleaseTables, Row
 from datagen.dataset.exports.tools import TOOLS
@@ -26,14 +28,24 @@ from datagen.records.trajectory import Event
 from datagen.records.trajectory_rows import events_of
 
 STRING = Value("string")
-MESSAGE = {
-    "role": STRING,
-    "content": STRING,
-    "tool_calls": List({"id": STRING, "type": STRING, "function": {"name": STRING, "arguments": STRING}}),
-    "tool_call_id": STRING,
-    "name": STRING,
-}
+
+
+def _message(arguments: object) -> dict[str, Any]:
+    call = {"id": STRING, "type": STRING, "function": {"name": STRING, "arguments": arguments}}
+    return {
+        "role": STRING,
+        "content": STRING,
+        "tool_calls": List(call),
+        "tool_call_id": STRING,
+        "name": STRING,
+    }
+
+
+MESSAGE = _message(STRING)
 MESSAGES = List(MESSAGE)
+"""For readers that decode arguments themselves."""
+DECODED_MESSAGES = List(_message(Json()))
+"""For readers that use `datasets`."""
 PROMPT = List({"role": STRING, "content": STRING})
 Message = dict[str, Any]
 
@@ -76,12 +88,21 @@ def _assistant(events: Sequence[Event]) -> Message:
     if thoughts:
         said.insert(0, "<think>\n" + "\n\n".join(thoughts) + "\n</think>")
     calls = [
-        {"id": e.call_id, "type": "function", "function": {"name": e.tool, "arguments": e.arguments or "{}"}}
+        {"id": e.call_id, "type": "function", "function": {"name": e.tool, "arguments": _json(e.arguments)}}
         for e in events
         if e.kind == "call"
     ]
     message: Message = {"role": "assistant", "content": "\n\n".join(said)}
     return message | {"tool_calls": calls} if calls else message
+
+
+def _json(arguments: str | None) -> str:
+    """Arguments that are no JSON, as a string of JSON, so that whoever decodes gets what the model wrote."""
+    try:
+        json.loads(arguments or "{}")
+    except ValueError:
+        return json.dumps(arguments, ensure_ascii=False)
+    return arguments or "{}"
 
 
 def own_words(messages: Sequence[Message]) -> list[Message]:
@@ -113,6 +134,18 @@ def described_prompt_of(question: str) -> list[Message]:
     return [{"role": "system", "content": system}, {"role": "user", "content": question}]
 
 
-def brief(messages: Iterable[Mapping[str, Any]]) -> list[Message]:
-    """Messages without the keys that say nothing, for rows of JSON."""
-    return [{key: value for key, value in message.items() if value is not None} for message in messages]
+def plain(messages: Iterable[Mapping[str, Any]]) -> list[Message]:
+    """Roles and texts only: calls between <tool_call> and </tool_call>, results in a user's turn, as `text_episode` has it."""
+    turns: list[Message] = []
+    for message in messages:
+        text = str(message["content"])
+        if message["role"] == "tool":
+            text = f"<tool_response>\n{text}\n</tool_response>"
+            if turns[-1]["role"] == "user":
+                turns[-1]["content"] += f"\n{text}"
+                continue
+        for call in message.get("tool_calls") or ():
+            name, arguments = json.dumps(call["function"]["name"]), call["function"]["arguments"]
+            text += f'\n<tool_call>\n{{"name": {name}, "arguments": {arguments}}}\n</tool_call>'
+        turns.append({"role": "user" if message["role"] == "tool" else message["role"], "content": text.lstrip("\n")})
+    return turns

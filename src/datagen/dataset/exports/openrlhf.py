@@ -17,11 +17,11 @@ from typing import Any
 
 from datagen.dataset.exports.conversations import (
     attempt_messages,
-    brief,
     continuation,
     conversation,
     described_prompt_of,
     own_words,
+    plain,
     verified_attempts,
 )
 from datagen.dataset.exports.reading import ReleaseTables
@@ -56,16 +56,16 @@ def rl_rows(release: ReleaseTables, split: str, name: str) -> Iterator[dict[str,
 def sft_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, Any]]:
     for row in verified_attempts(release, split):
         messages = described_prompt_of(row["question"]) + attempt_messages(row)[2:]
-        yield {"messages": brief(messages), "task_id": row["question_id"], "trajectory_id": row["id"]}
+        yield {"messages": plain(messages), "task_id": row["question_id"], "trajectory_id": row["id"]}
 
 
 def preference_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, Any]]:
     for row in release.rows("preferences", split):
         start = conversation(row["question"], events_of(row["prefix"]))[2:]
         yield {
-            "prompt": brief(described_prompt_of(row["question"]) + start),
-            "chosen": brief(own_words(continuation(events_of(row["chosen"])))),
-            "rejected": brief(own_words(continuation(events_of(row["rejected"])))),
+            "prompt": plain(described_prompt_of(row["question"]) + start),
+            "chosen": plain(own_words(continuation(events_of(row["chosen"])))),
+            "rejected": plain(own_words(continuation(events_of(row["rejected"])))),
             "task_id": row["question_id"],
             "kind": row["kind"],
             "rule": row["rule"],

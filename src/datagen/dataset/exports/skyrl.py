@@ -16,11 +16,10 @@ from typing import Any
 from datasets import Features, Value
 
 from datagen.dataset.exports.conversations import (
-    MESSAGES,
     PROMPT,
     attempt_messages,
     described_prompt_of,
-    full,
+    plain,
     verified_attempts,
 )
 from datagen.dataset.exports.reading import ReleaseTables
@@ -45,7 +44,7 @@ RL_ROW = Features(
         },
     }
 )
-SFT_ROW = Features({"messages": MESSAGES, "task_id": STRING, "trajectory_id": STRING})
+SFT_ROW = Features({"messages": PROMPT, "task_id": STRING, "trajectory_id": STRING})
 
 
 def write(folder: ExportFolder, *, name: str) -> None:
@@ -78,4 +77,4 @@ def rl_rows(release: ReleaseTables, split: str, name: str) -> Iterator[dict[str,
 def sft_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, Any]]:
     for row in verified_attempts(release, split):
         messages = described_prompt_of(row["question"]) + attempt_messages(row)[2:]
-        yield {"messages": full(messages), "task_id": row["question_id"], "trajectory_id": row["id"]}
+        yield {"messages": plain(messages), "task_id": row["question_id"], "trajectory_id": row["id"]}

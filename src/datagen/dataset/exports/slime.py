@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from datagen.dataset.exports.conversations import attempt_messages, brief, prompt_of, verified_attempts
+from datagen.dataset.exports.conversations import attempt_messages, plain, prompt_of, verified_attempts
 from datagen.dataset.exports.reading import ReleaseTables
 from datagen.dataset.exports.tools import tools_text
 from datagen.dataset.exports.truth import questions, truth_of
@@ -45,5 +45,5 @@ def rl_rows(release: ReleaseTables, split: str, name: str) -> Iterator[dict[str,
 def sft_rows(release: ReleaseTables, split: str) -> Iterator[dict[str, Any]]:
     tools = tools_text()
     for row in verified_attempts(release, split):
-        messages = brief(attempt_messages(row))
+        messages = plain(attempt_messages(row))
         yield {"messages": messages, "tools": tools, "metadata": {"task_id": row["question_id"]}}

@@ -18,7 +18,7 @@ from typing import Any
 from datasets import Features, Value
 
 from datagen.dataset.exports.conversations import (
-    MESSAGES,
+    DECODED_MESSAGES,
     PROMPT,
     attempt_messages,
     continuation,
@@ -37,12 +37,12 @@ from datagen.records.trajectory_rows import events_of
 
 STRING = Value("string")
 RL_ROW = Features({"prompt": PROMPT, "task_id": STRING, "split": STRING, "recipe": STRING, "difficulty": DIFFICULTY})
-SFT_ROW = Features({"messages": MESSAGES, "tools": STRING, "task_id": STRING, "trajectory_id": STRING})
+SFT_ROW = Features({"messages": DECODED_MESSAGES, "tools": STRING, "task_id": STRING, "trajectory_id": STRING})
 PREFERENCE_ROW = Features(
     {
-        "prompt": MESSAGES,
-        "chosen": MESSAGES,
-        "rejected": MESSAGES,
+        "prompt": DECODED_MESSAGES,
+        "chosen": DECODED_MESSAGES,
+        "rejected": DECODED_MESSAGES,
         "tools": STRING,
         "task_id": STRING,
         "kind": STRING,

@@ -22,7 +22,8 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-from datasets import Features
+from datasets import Features, Json, List, Value
+from datasets.table import cast_table_to_features
 
 from datagen.dataset.exports.reading import ReleaseTables
 from datagen.errors import ExportError
@@ -75,7 +76,7 @@ class ExportFolder:
     def table(self, name: str, features: Features, rows: Iterable[Mapping[str, Any]]) -> int:
         """A Parquet file; none is written where there are no rows. Returns how many there are."""
         schema: pa.Schema = features.arrow_schema
-        batches = _batches(rows, schema)
+        batches = _batches(rows, features)
         first = next(batches, None)
         if first is None:
             return 0
@@ -112,7 +113,19 @@ class ExportFolder:
         return entry.rows or 0
 
 
-def _batches(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _stored(feature: Any) -> Any:
+    """The feature with text where it has JSON."""
+    if isinstance(feature, dict):
+        return {name: _stored(part) for name, part in feature.items()}
+    if isinstance(feature, List):
+        return List(_stored(feature.feature))
+    return Value("string") if isinstance(feature, Json) else feature
+
+
+def _batches(rows: Iterable[Mapping[str, Any]], features: Features) -> Iterator[pa.RecordBatch]:
+    """Arrow makes no nested columns of JSON from Python's values, so these are made as text and then cast."""
+    stored = Features(_stored(dict(features))).arrow_schema
     left = iter(rows)
     while part := [dict(row) for row in islice(left, BATCH_ROWS)]:
-        yield pa.RecordBatch.from_pylist(part, schema=schema)
+        table = cast_table_to_features(pa.Table.from_pylist(part, schema=stored), features)
+        yield from table.combine_chunks().to_batches()
