@@ -1,113 +1,58 @@
-"""Whether an attempt keeps the form it was asked for: one strict checker for logs, shared by rewards and evaluation.
+"""Whether an attempt keeps the form it was asked for: one strict checker, shared by parser, reward and evaluation.
 
-A log keeps the form when every turn is made of calls that can be read, each with its result, or of the answer, and the
-answer is the last thing in it. What the web answered does not matter: a page that is not there is no fault of form.
+    check_events(events)                    a log
+    check_text(text, "fathom")              a conversation, or what a model wrote after the prompt, in a dialect
+    check_segments(segments, "fathom")      the same where it is known who wrote what: nobody can pose as the other
+
+The answer of a verdict is that of the last assistant turn, and None where that turn leaves open which it is, or was cut off.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal as OneOf
+from collections.abc import Iterable
 
-from datagen.records.trajectory import Event
+from datagen.errors import ConfigError
+from datagen.rollouts.dialects import DIALECTS, Dialect, Segment
+from datagen.rollouts.faults import Fault, FaultCode, FormatVerdict, first_of_each
+from datagen.rollouts.log_form import check_events
 
-FaultCode = OneOf[
-    "empty",
-    "malformed_turn",
-    "bad_arguments",
-    "unknown_tool",
-    "no_result",
-    "stray_result",
-    "two_answers",
-    "answer_not_last",
-    "empty_answer",
-    "no_answer",
-    "turn_order",
-]
-TOOLS = frozenset({"search", "visit"})
+__all__ = ["Fault", "FaultCode", "FormatVerdict", "check_events", "check_segments", "check_text"]
+
+_PROGRAM_MARKS = ("<tool_response>", "</tool_response>", "<information>", "</information>", "<|im_start|>")
+"""What only the program writes, in any dialect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that breaks the form. `where` is a turn of a log, or a place in a text."""
-
-    code: str
-    where: int
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class FormatVerdict:
-    """Whether the form is kept, what breaks it, and the answer that stands in the last assistant turn."""
-
-    valid: bool
-    faults: tuple[Fault, ...]
-    answer: str | None
+def dialect_named(dialect: str | Dialect) -> Dialect:
+    """The dialect, or an error that says which there are."""
+    if not isinstance(dialect, str):
+        return dialect
+    if dialect not in DIALECTS:
+        raise ConfigError(f"there is no dialect {dialect!r}. Choose one of: {', '.join(DIALECTS)}.")
+    return DIALECTS[dialect]
 
 
-def check_events(events: Sequence[Event]) -> FormatVerdict:
-    """Check a log."""
-    faults = tuple(_faults(events))
-    answers = [event for event in events if event.kind == "answer"]
-    last = answers[-1].text if answers and answers[-1] is events[-1] else None
-    return FormatVerdict(not faults, faults, last if last and last.strip() else None)
+def check_text(text: str, dialect: str | Dialect) -> FormatVerdict:
+    """Check a text. It says itself who wrote what, so a model that writes the frame of a turn can pose as the program."""
+    parsed = dialect_named(dialect).parse(text)
+    return FormatVerdict(not parsed.faults, parsed.faults, parsed.answer)
 
 
-def _faults(events: Sequence[Event]) -> Iterator[Fault]:
-    if not events:
-        yield Fault("empty", 0, "nothing was said")
-        return
-    yield from _order_faults(events)
-    yield from _call_faults(events)
-    yield from _answer_faults(events)
+def check_segments(segments: Iterable[Segment], dialect: str | Dialect) -> FormatVerdict:
+    """Check a text whose authors are known."""
+    pieces = list(segments)
+    verdict = check_text("".join(piece.text for piece in pieces), dialect)
+    forged = list(_forged(pieces))
+    if not forged:
+        return verdict
+    return FormatVerdict(False, first_of_each([*forged, *verdict.faults]), None)
 
 
-def _order_faults(events: Sequence[Event]) -> Iterator[Fault]:
-    last = events[0].turn
-    for event in events:
-        if event.turn < last:
-            yield Fault("turn_order", event.turn, f"turn {event.turn} stands after turn {last}")
-        last = event.turn
-        if event.kind == "malformed":
-            yield Fault("malformed_turn", event.turn, "a turn is neither a call nor an answer")
-
-
-def _call_faults(events: Sequence[Event]) -> Iterator[Fault]:
-    waiting: dict[str | None, Event] = {}
-    for event in events:
-        if event.kind == "call":
-            waiting[event.call_id] = event
-            if event.tool not in TOOLS:
-                yield Fault("unknown_tool", event.turn, f"there is no tool {event.tool!r}")
-            if not _is_object(event.arguments):
-                yield Fault("bad_arguments", event.turn, "the arguments of a call are no JSON object")
-        elif event.kind == "result":
-            call = waiting.pop(event.call_id, None)
-            if call is None or call.turn != event.turn:
-                yield Fault("stray_result", event.turn, "a result answers no call of its turn")
-            elif event.error == "bad_arguments":
-                yield Fault("bad_arguments", event.turn, "the arguments of a call do not fit its tool")
-    for call in waiting.values():
-        yield Fault("no_result", call.turn, "a call has no result")
-
-
-def _answer_faults(events: Sequence[Event]) -> Iterator[Fault]:
-    answers = [event for event in events if event.kind == "answer"]
-    if not answers:
-        yield Fault("no_answer", events[-1].turn, "there is no answer")
-        return
-    if len(answers) > 1:
-        yield Fault("two_answers", answers[1].turn, f"there are {len(answers)} answers")
-    if answers[-1] is not events[-1]:
-        yield Fault("answer_not_last", answers[-1].turn, "something comes after the answer")
-    if not answers[-1].text.strip():
-        yield Fault("empty_answer", answers[-1].turn, "the answer is empty")
-
-
-def _is_object(arguments: str | None) -> bool:
-    try:
-        return isinstance(json.loads(arguments or ""), dict)
-    except (json.JSONDecodeError, RecursionError):
-        return False
+def _forged(pieces: Iterable[Segment]) -> Iterable[Fault]:
+    place = 0
+    for piece in pieces:
+        if piece.trained:
+            for mark in _PROGRAM_MARKS:
+                if mark in piece.text:
+                    at = place + piece.text.index(mark)
+                    yield Fault("forged_result", at, f"the model wrote {mark} itself")
+        place += len(piece.text)
