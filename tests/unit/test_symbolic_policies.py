@@ -13,13 +13,17 @@ from tests.unit.test_agents_symbolic import QUESTIONS
 from datagen.agents.budget import Budget, Limits
 from datagen.agents.desk import Desk
 from datagen.agents.symbolic.bottomup import BottomUpSolver
-from datagen.agents.symbolic.logbook import VISITS_PER_TURN, Action, turns_of
+from datagen.agents.symbolic.findings import Finding, clues_of
+from datagen.agents.symbolic.logbook import VISITS_PER_TURN, Action, events_of_turn, turns_of
 from datagen.agents.symbolic.page_memory import Competence
 from datagen.agents.symbolic.policies import SYMBOLIC_POLICIES
+from datagen.agents.symbolic.telling import Teller
 from datagen.agents.symbolic.topdown import TopDownSolver
-from datagen.agents.symbolic.wordbank import fill, listed, topic_of, with_article
+from datagen.agents.symbolic.wordbank import Wordbank, fill, listed, topic_of, with_article
 from datagen.clients.chat import ToolCall
 from datagen.language.parse import Parser
+from datagen.records.fact import Evidence, Fact
+from datagen.records.ids import rng_for
 
 COMPETENCE = Competence.of(CATALOGUE, Parser(CATALOGUE))
 NAMES = sorted(QUESTIONS)
@@ -120,7 +124,8 @@ def test_a_question_that_cannot_be_read_is_given_up():
     made = SYMBOLIC_POLICIES["topdown"](COMPETENCE)
     script = made.roll_out("What about it?", league_web(), attempt=0, limits=Limits())
 
-    assert (script.events, script.answer, script.termination) == ((), None, "gave_up")
+    assert [event.kind for event in script.events] == ["thought"]
+    assert (script.answer, script.termination) == (None, "gave_up")
     assert script.detail
 
 
@@ -129,6 +134,33 @@ def test_haste_never_looks_longer_than_care():
         hasty, careful = (roll_out(policy, name) for policy in ("hasty", "topdown"))
         if hasty.answer is not None:
             assert len(hasty.events) <= len(careful.events) + 2
+
+
+def test_haste_answers_nothing_that_the_question_itself_names():
+    for name in NAMES:
+        script = roll_out("hasty", name)
+        assert script.answer is None or script.answer.casefold() not in words(name).casefold()
+
+
+def test_a_hundred_visits_announced_at_once_are_spread_over_turns():
+    turns = turns_of([Action("visit", url=f"https://a.example/{n}", batch=0) for n in range(100)])
+    events = [event for number, turn in enumerate(turns) for event in events_of_turn(number, turn)]
+
+    assert [len(turn) for turn in turns] == [VISITS_PER_TURN] * (100 // VISITS_PER_TURN)
+    assert len({event.call_id for event in events if event.kind == "call"}) == 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("policy", SYMBOLIC_POLICIES)
+def test_the_last_thought_says_why_it_ends(policy, name):
+    script = roll_out(policy, name)
+    last = [event for event in script.events if event.kind == "thought"][-1]
+
+    if script.termination == "answered":
+        assert script.events[-1].kind == "answer"
+        assert last.turn == script.events[-1].turn
+    else:
+        assert script.events[-1] == last
 
 
 actions = st.lists(
@@ -157,9 +189,57 @@ def test_turns_hold_every_action_once_and_searches_in_order(made):
     assert all(len({a.url for a in turn}) == len(turn) for turn in turns if turn[0].tool == "visit")
 
 
+def told(*bearings: tuple[str, str, str], pages: int = 1) -> str:
+    """What is said of statements (bearing, subject, value) on the first clue of a question."""
+    query = COMPETENCE.parser.parse(words(NAMES[0]))
+    clues = clues_of(query, CATALOGUE)
+    clue = next(c for c in clues if c.relation is not None)
+    found = [
+        Finding(
+            bearing,
+            clue.number,
+            f"https://a.example/{subject}",
+            subject,
+            value,
+            Fact(
+                f"https://a.example/{subject}",
+                clue.relation.id,
+                value,
+                None,
+                None,
+                Evidence("p", f"https://a.example/page-{place % pages}", 0, 1, ".", "", "reference"),
+                None,
+                None,
+            ),
+        )
+        for place, (bearing, subject, value) in enumerate(bearings)
+    ]
+    rng = rng_for("telling")
+    return " ".join(Teller(clues, CATALOGUE, query.root.type, Wordbank(rng), rng).tell(found))
+
+
+def test_lists_are_told_as_lists_and_the_rest_one_by_one():
+    assert "Ada" in told(("fits", "Ada", "X"))
+    shared = told(("fits", "Ada", "X"), ("fits", "Bea", "X"))
+    assert "Ada" in shared
+    assert "Bea" in shared
+    names = ("Ada", "Bea", "Cleo", "Dora", "Emma")
+    only = told(*(("fits" if name == "Cleo" else "differs", name, name) for name in names))
+    assert "Cleo" in only
+    assert "Ada" not in only
+    none = told(*(("differs", name, name) for name in names))
+    assert "5" in none
+    assert not any(name in none for name in names)
+    apart = told(*(("fits", name, name) for name in names), pages=5)
+    assert "rows" not in apart
+    assert "Ada" in apart
+    assert told() == ""
+
+
 def test_words_fit_into_their_sentences():
     assert fill("{fact}, which fits.", {"fact": "the club opened"}) == "The club opened, which fits."
-    assert fill("I see that {fact}.", {"fact": "The club opened"}) == "I see that the club opened."
+    assert fill("I see that {fact}.", {"fact": "the club opened"}) == "I see that the club opened."
+    assert fill("No. {fact}.", {"fact": "the club opened"}) == "No. The club opened."
     assert listed(["Ada"]) == "Ada"
     assert listed(["Ada", "Bea", "Cleo"]) == "Ada, Bea and Cleo"
     assert listed(["Ada", "Bea", "Cleo", "Dora"]) == "Ada, Bea, Cleo and 1 more"

@@ -21,7 +21,8 @@ from datagen.knowledge.formula import Clue, ClueAddress, Edge, EntityRef, IsA, M
 from datagen.knowledge.reading import Reading
 from datagen.records.fact import Fact
 
-_YEAR = re.compile(r"\d{3,4}")
+_YEAR_OR_MONTH = re.compile(r"([A-Z][a-z]+ )?\d{3,4}")
+_DAY = re.compile(r"\d{1,2} [A-Z][a-z]+ \d{3,4}")
 Bearing = OneOf["fits", "differs", "link"]
 
 
@@ -39,6 +40,11 @@ class Finding:
     other: str
     """The other end: a value, or a name."""
     fact: Fact
+
+    @property
+    def far(self) -> str | None:
+        """Key of the other end, where it is a thing."""
+        return self.fact.object_key if self.fact.subject == self.subject else self.fact.subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,11 @@ class NamedClue:
     def topic(self) -> str:
         """What the clue is about, in two or three words."""
         return topic_of(self.relation.label) if self.relation else "kind"
+
+    @property
+    def inverse(self) -> bool:
+        """Whether the thing that the clue is about is the object of the relation."""
+        return isinstance(self.clue, Match | Edge) and self.clue.inverse
 
     @property
     def constant(self) -> str | None:
@@ -100,17 +111,17 @@ def findings_on(reading: Reading, clues: Sequence[NamedClue], classes: Classes) 
     every = _all_findings(reading, clues, names, classes.catalogue)
     told: dict[tuple[str, str, str], Finding] = {}
     for found in every:
-        if classes.could_be(found.subject, clues[found.clue].about) and _other_could_be(found, clues, classes):
+        named = found.name and found.other  # lists link to things that they do not always name
+        if named and classes.could_be(found.subject, clues[found.clue].about) and _fits_far(found, clues, classes):
             told.setdefault((found.subject, found.fact.relation, found.other), found)
     return list(told.values())
 
 
-def _other_could_be(found: Finding, clues: Sequence[NamedClue], classes: Classes) -> bool:
+def _fits_far(found: Finding, clues: Sequence[NamedClue], classes: Classes) -> bool:
     """Whether the other end of a link is of the class that the question speaks of."""
     if found.bearing != "link":
         return True
-    ends = {found.fact.subject, found.fact.object_key} - {found.subject, None}
-    return all(classes.could_be(str(end), clues[found.clue].leads_to) for end in ends)
+    return found.far is None or classes.could_be(found.far, clues[found.clue].leads_to)
 
 
 def _all_findings(
@@ -135,7 +146,7 @@ def _bearing(clue: NamedClue, fact: Fact, names: dict[str, str]) -> Iterator[Fin
     subject = _name(fact.subject, names)
     if subject is None:
         return
-    if meaning.inverse if isinstance(meaning, Match | Edge) else False:
+    if clue.inverse:
         yield from _inverse(clue, fact, subject)
         return
     found = Finding("link", clue.number, fact.subject, subject, fact.object, fact)
@@ -174,15 +185,17 @@ def _name(key: str, names: dict[str, str]) -> str | None:
 
 
 def say_fact(found: Finding, clue: NamedClue, rng: random.Random) -> str:
-    """The statement as a sentence without a full stop: "Real Fjushond was founded in 1975"."""
+    """The statement as it stands inside a sentence: "the home of Thollgan Yard is Rearaber"."""
     assert clue.relation is not None
-    inverse = isinstance(clue.clue, Match | Edge) and clue.clue.inverse
-    subject, value = (found.other, found.name) if inverse else (found.name, found.fact.object)
+    subject, value = (found.other, found.name) if clue.inverse else (found.name, found.fact.object)
     forms = [form for form in clue.relation.prose if "{s}" in form and "{o}" in form]
     said = rng.choice(forms) if forms else None
-    if said is not None and _YEAR.fullmatch(value):
-        said = said.replace("on {o}", "in {o}")
-    said = said and said.replace("{s}", subject).replace("{o}", value)
+    if said is not None and found.fact.literal is not None and found.fact.literal.kind == "date":
+        if _YEAR_OR_MONTH.fullmatch(value):
+            said = said.replace("on {o}", "in {o}")
+        elif _DAY.fullmatch(value):
+            said = said.replace("in {o}", "on {o}")
     if not said:
         return f"the {clue.topic} of {subject} is {value}"
-    return said.rstrip(".")
+    inside = said if said.startswith("{") else said[:1].lower() + said[1:]
+    return inside.replace("{s}", subject).replace("{o}", value).rstrip(".")

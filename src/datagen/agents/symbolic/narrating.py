@@ -13,20 +13,18 @@ import random
 from collections.abc import Mapping, Sequence
 
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.findings import Classes, Finding, NamedClue, clues_of, findings_on, say_fact
+from datagen.agents.symbolic.concluding import Conclusion
+from datagen.agents.symbolic.findings import Classes, Finding, NamedClue, clues_of, findings_on
 from datagen.agents.symbolic.logbook import Action, Turn
 from datagen.agents.symbolic.solving import is_list_like
-from datagen.agents.symbolic.wordbank import Wordbank, listed, lowered, topic_of, with_article
-from datagen.knowledge.formula import ClueAddress, Edge, Match, Query, Within
-from datagen.knowledge.literals import format_days
+from datagen.agents.symbolic.telling import Teller
+from datagen.agents.symbolic.wordbank import Wordbank, listed, topic_of, with_article
+from datagen.knowledge.formula import Edge, Match, Query, Within
 from datagen.knowledge.reading import Reading
+from datagen.language.vague_dates import date_wordings
+from datagen.language.vague_numbers import number_wordings
 from datagen.records.fact import Literal
 from datagen.records.page import LOW_TRUST_KINDS
-
-ROWS = 4
-"""Statements on one clue from which a page is spoken of as a list."""
-TOLD = 2
-"""Statements that one thought repeats, at most."""
 
 
 class Narrator:
@@ -49,6 +47,11 @@ class Narrator:
         self._told: set[tuple[str, int, str]] = set()
         self.findings: list[Finding] = []
         """All that the pages read so far say on the clues."""
+        self._teller = Teller(self._clues, catalogue, query.root.type, self._words, rng)
+        self._sought = ""
+        """Plural of the class that the last search was for."""
+        asked = catalogue.relations[query.ask] if query.ask is not None else None
+        self.end = Conclusion(self._clues, asked, self.findings, self._words, rng)
 
     # The turns -------------------------------------------------------------------------------------------------------
 
@@ -56,12 +59,13 @@ class Narrator:
         """The thought before the first call."""
         said = [self._words.say("opening", "asked", what=self._what())]
         if self._rng.random() < 0.6:
-            said.append(self._words.say("opening", "clues", clues="; ".join(map(self._phrase, self._root_clues()))))
+            phrases = [self._phrase(clue) for clue in self._clues if len(clue.address) == 1]
+            said.append(self._words.say("opening", "clues" if len(phrases) > 1 else "clue", clues="; ".join(phrases)))
+        if self._is_broad(turn[0]):
+            return " ".join([*said, self._words.say("opening", "start_broad")])
         name = self._name_in(turn[0].query) if turn[0].tool == "search" else None
         if name is not None:
             said.append(self._words.say("opening", "start", name=name))
-        elif self._is_broad(turn[0]):
-            return " ".join([*said, self._words.say("opening", "start_broad")])
         return " ".join([*said, self._plan(turn, None)])
 
     def thought(self, before: Turn, turn: Turn) -> str:
@@ -140,7 +144,7 @@ class Narrator:
     def _react_to_pages(self, turn: Turn, new: Sequence[Finding]) -> tuple[str, bool]:
         if all(action.window is None for action in turn):
             return self._words.say("learned", "missing"), True
-        said = self._learned(new)
+        said = self._teller.tell(new)
         if said:
             return " ".join(said), False
         if any(self._on_window(action) for action in turn):
@@ -148,51 +152,27 @@ class Narrator:
         kinds = {action.window.source_kind for action in turn if action.window is not None}
         if kinds <= LOW_TRUST_KINDS:
             return self._words.say("learned", "low_trust"), True
-        topics = [clue.topic for clue in self._clues if clue.relation is not None]
-        if topics and self._rng.random() < 0.5:
+        listing = self._other_class(turn)
+        if listing and self._rng.random() < 0.7:
+            return self._words.say("learned", "other_class", others=listing, plural=self._sought), True
+        topics = self._topics_for(turn)
+        if topics and self._rng.random() < 0.6:
             return self._words.say("learned", "silent", topic=self._rng.choice(topics)), True
         return self._words.say("learned", "silent_plain"), True
 
-    def _learned(self, new: Sequence[Finding]) -> list[str]:
-        """Sentences on what is new: lists in one, single statements each for itself."""
-        said: list[str] = []
-        for clue in self._clues:
-            about = [f for f in new if f.clue == clue.number]
-            subjects = list(dict.fromkeys(f.name for f in about))
-            if not about or len(said) >= TOLD:
-                continue
-            if len(subjects) >= ROWS:
-                said.append(self._rows(clue, about, subjects))
-            else:
-                said += self._single(clue, about)[: TOLD - len(said)]
-        return said
+    def _other_class(self, turn: Turn) -> str:
+        """What the lists of a turn are lists of, where that is not what was searched for."""
+        titles = [fold(action.window.title) for action in turn if action.window is not None]
+        plurals = [t.plural for t in self._catalogue.types.values()]
+        listed_there = {p for title in titles for p in plurals if title.startswith(f"{fold(p)} wh")}
+        return listed_there.pop() if len(listed_there) == 1 and self._sought not in {"", *listed_there} else ""
 
-    def _rows(self, clue: NamedClue, about: Sequence[Finding], subjects: Sequence[str]) -> str:
-        fitting = list(dict.fromkeys(f.name for f in about if f.bearing == "fits"))
-        count = len(subjects)
-        if all(f.bearing == "link" for f in about):
-            return self._words.say("learned", "rows_link", count=count, names=listed(subjects))
-        if not fitting:
-            return self._words.say("learned", "rows_none", count=count, topic=clue.topic)
-        if len(fitting) == count:
-            return self._words.say("learned", "rows_all", count=count, names=listed(fitting))
-        key = "rows_one" if len(fitting) == 1 else "rows_fit"
-        return self._words.say("learned", key, count=count, names=listed(fitting), topic=clue.topic)
-
-    def _single(self, clue: NamedClue, about: Sequence[Finding]) -> list[str]:
-        out = list(dict.fromkeys(f.name for f in about if f.bearing == "differs"))
-        if len(out) > 1:
-            rest = [f for f in about if f.bearing == "fits"]
-            return [
-                self._words.say("learned", "several_out", names=listed(out), topic=clue.topic),
-                *self._each(clue, rest),
-            ]
-        return self._each(clue, about)
-
-    def _each(self, clue: NamedClue, about: Sequence[Finding]) -> list[str]:
-        return [
-            self._words.say("learned", f.bearing, fact=say_fact(f, clue, self._rng), name=f.name) for f in about[:1]
-        ]
+    def _topics_for(self, turn: Turn) -> list[str]:
+        """What the pages of a turn could have told, being about what they are about."""
+        entities = [r.entity for action in turn if (r := self._readings.get(action.url)) is not None]
+        kinds = {entity.type for entity in entities if entity is not None}
+        told = [clue for clue in self._clues if clue.relation is not None and clue.about in kinds and not clue.inverse]
+        return list(dict.fromkeys(clue.topic for clue in told))
 
     # Plans -----------------------------------------------------------------------------------------------------------
 
@@ -204,6 +184,8 @@ class Narrator:
         if before is not None and before[0].tool == "visit" and before[0].batch == turn[0].batch >= 0:
             return self._words.say("open", "remaining")
         titles = list(dict.fromkeys(self._called(a.url) for a in turn if a.url in self._titles))
+        if len(titles) == 1 and titles[0] in {self._called(url) for url in self._read if url in self._titles}:
+            return self._words.say("open", "another", title=titles[0])
         if not titles:
             return self._words.say("open", "index")
         hits = [hit.url for hit in before[0].hits] if before is not None and before[0].tool == "search" else None
@@ -222,22 +204,43 @@ class Narrator:
         if name is None:
             key = "whole_class" if plural and words.startswith(("register", plural)) else "plain"
             return self._words.say("search", key, plural=plural, query=query)
-        rest = words.replace(fold(name), " ")
+        rest = " ".join(words.replace(fold(name), " ").split())
+        if not rest or any(rest == fold(t.singular) for t in self._catalogue.types.values()):
+            return self._words.say("search", "name_only", name=name)
         stated = any(clue.constant == name for clue in self._clues)
-        labels = [c for c in self._clues if c.relation and f" {fold(c.relation.label)} " in f" {rest} "]
-        topic = max(labels, key=lambda c: len(c.topic)).topic if labels else None
-        if topic is not None and not stated:
+        topic = self._topic_in(rest)
+        if topic is not None and not (stated and plural):
+            subject = self._name_in(query, leading=True) or name
+            if subject != name:
+                return self._words.say("search", "tie", topic=topic, name=subject, other=name)
+            if self._is_far(topic):
+                return self._words.say("search", "far_end", topic=topic, name=name)
             return self._words.say("search", "fact_of", topic=topic, name=name)
         if plural:
+            self._sought = plural
             return self._words.say("search", "class_of", plural=plural, name=name)
-        return self._words.say("search", "name_only" if not rest.strip() else "plain", name=name, query=query)
+        return self._words.say("search", "plain", query=query)
 
-    def _name_in(self, query: str) -> str | None:
-        """The longest name in a query that the question states or a page has given."""
+    def _is_far(self, topic: str) -> bool:
+        """Whether the question has things only at the far end of a relation: a birthplace, and nobody's own birth."""
+        ends = {clue.inverse for clue in self._clues if clue.relation is not None and clue.topic == topic}
+        return ends == {True}
+
+    def _topic_in(self, words: str) -> str | None:
+        """The relation of the question that a query speaks of."""
+        relations = [clue.relation for clue in self._clues if clue.relation is not None]
+        if self._query.ask is not None:
+            relations.append(self._catalogue.relations[self._query.ask])
+        labels = [r.label for r in relations if f" {fold(r.label)} " in f" {words} "]
+        return topic_of(max(labels, key=len)) if labels else None
+
+    def _name_in(self, query: str, *, leading: bool = False) -> str | None:
+        """The longest name in a query, or at its beginning, that the question states or a page has given."""
         words = f" {fold(query)} "
         names = [c.constant for c in self._clues if c.constant] + [f.name for f in self.findings]
         names += [f.other for f in self.findings if f.bearing == "link"]
-        inside = [name for name in names if fold(name) and f" {fold(name)} " in words]
+        places = ((name, words.find(f" {fold(name)} ")) for name in names if fold(name))
+        inside = [name for name, place in places if place == 0 or (place > 0 and not leading)]
         return max(inside, key=len, default=None)
 
     def _plural_in(self, words: str) -> str:
@@ -268,70 +271,20 @@ class Narrator:
             return with_article(noun)
         return f"the {topic_of(self._catalogue.relations[self._query.ask].label)} of {with_article(noun)}"
 
-    def _root_clues(self) -> list[NamedClue]:
-        return [clue for clue in self._clues if len(clue.address) == 1]
-
     def _phrase(self, clue: NamedClue) -> str:
-        """A clue in a few words: "home ground some stadium", "founded 1970 to 1980"."""
+        """A clue in a few words: "home ground: a stadium I have to identify", "rector of Kynko College"."""
         meaning = clue.clue
+        is_of = " of" if clue.inverse else ":"
         if isinstance(meaning, Edge):
             kind = meaning.child.type
             noun = self._catalogue.types[kind].singular if kind else "thing"
-            return f"{clue.topic}: {with_article(noun)} I have to identify"
+            return f"{clue.topic}{is_of} {with_article(noun)} I have to identify"
         if isinstance(meaning, Within):
             return f"{clue.topic}: {_span(meaning)}"
         if isinstance(meaning, Match):
             value = meaning.value
-            return f"{clue.topic}: {value.text if isinstance(value, Literal) else value.name}"
+            return f"{clue.topic}{is_of} {value.text if isinstance(value, Literal) else value.name}"
         return f"a {meaning.type.replace('_', ' ')}"
-
-    # The end ---------------------------------------------------------------------------------------------------------
-
-    def closing(self, name: str, value: str | None) -> str:
-        """The thought before the answer: which statements it rests on."""
-        said = [self._words.say("close", "sure", name=name)]
-        kept = self._proofs(name)
-        if kept and self._rng.random() < 0.75:
-            facts = [say_fact(f, self._clues[f.clue], self._rng) for f in kept]
-            said.append(self._words.say("close", "check", facts="; ".join([facts[0], *map(lowered, facts[1:])])))
-        if value is not None and self._query.ask is not None:
-            topic = topic_of(self._catalogue.relations[self._query.ask].label)
-            said.append(self._words.say("close", "value", topic=topic, value=value))
-        return " ".join(said)
-
-    def _proofs(self, name: str) -> list[Finding]:
-        """For each clue one statement that supports the answer, along the links that lead furthest."""
-        return self._support(name, ())[:4]
-
-    def _support(self, name: str, place: ClueAddress) -> list[Finding]:
-        """Statements for the clues about the thing at `place`, if it is the one called so."""
-        kept: list[Finding] = []
-        for clue in self._clues:
-            if clue.address[:-1] != place:
-                continue
-            good = [f for f in self.findings if f.clue == clue.number and fold(f.name) == fold(name)]
-            ways: list[list[Finding]] = [
-                [f, *(self._support(f.other, clue.address) if f.bearing == "link" else ())]
-                for f in good
-                if f.bearing != "differs"
-            ]
-            longest: list[Finding] = sorted(ways, key=len)[-1] if ways else []
-            kept += longest
-        return kept
-
-    def supports(self, name: str) -> int:
-        """How much of what was read speaks for this thing as the one sought."""
-        return len(self._support(name, ()))
-
-    def settling(self, found: Finding) -> str:
-        """The thought of somebody who does not check further."""
-        return self._words.say("close", "hasty", name=found.name, topic=self._clues[found.clue].topic)
-
-    def giving_up(self, reason: str, names: Sequence[str] = ()) -> str:
-        """Why there is no answer."""
-        if reason == "ambiguous" and len(names) > 1:
-            return self._words.say("close", "several_left", names=listed(names))
-        return self._words.say("close", "spent" if reason == "budget" else "gave_up")
 
 
 def _short(title: str) -> str:
@@ -340,7 +293,7 @@ def _short(title: str) -> str:
 
 
 def _span(clue: Within) -> str:
+    """The range in the words of questions: "between 1970 and 1980", "roughly 19,000"."""
     if clue.kind == "date":
-        return format_days(int(clue.low), int(clue.high))
-    unit = f" {clue.unit}" if clue.unit else ""
-    return f"{clue.low:,.6g} to {clue.high:,.6g}{unit}"
+        return date_wordings(int(clue.low), int(clue.high))[0].after_copula
+    return number_wordings(clue.low, clue.high, clue.unit)[0]

@@ -1,8 +1,9 @@
 """Programs as policies: the solvers' own searches and visits as transcripts, with the thoughts that go with them.
 
     topdown, bottomup    what `TopDownSolver` and `BottomUpSolver` do, to the end
-    hasty                starts like topdown and answers with the first thing that fits one clue and has been seen to break
-                         none; often right, seldom checked, sometimes wrong, as hasty people are
+    hasty                starts like topdown and answers with the first thing that fits one clue, or leads to something
+                         that fits one, and has been seen to break none; often right, seldom checked, sometimes wrong,
+                         as hasty people are
 
 Attempts differ by their number: in the order in which clues of equal promise are taken up, in whether a broad search
 comes first, and in every word of the thoughts. Equal arguments give equal transcripts.
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from datagen.agents.budget import Budget, Limits
 from datagen.agents.roles import Policy
 from datagen.agents.symbolic.bottomup import BottomUpSolver
+from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.findings import Classes, Finding, NamedClue, clues_of
 from datagen.agents.symbolic.logbook import Logbook, Turn, events_of_turn, turns_of
 from datagen.agents.symbolic.narrating import Narrator
@@ -24,8 +26,9 @@ from datagen.agents.symbolic.page_memory import Competence, PageMemory
 from datagen.agents.symbolic.solving import Found
 from datagen.agents.symbolic.solving import attempt as solve_with
 from datagen.agents.symbolic.topdown import TopDownSolver
+from datagen.agents.symbolic.wordbank import Wordbank
 from datagen.errors import ParseError
-from datagen.knowledge.formula import Edge, Node, Query
+from datagen.knowledge.formula import ClueAddress, Edge, Node, Query
 from datagen.records.ids import rng_for
 from datagen.records.question import Attempt
 from datagen.records.trajectory import Event, Shown, Termination, Transcript
@@ -54,7 +57,8 @@ class SymbolicPolicy:
         try:
             query = self._competence.parser.parse(question)
         except ParseError as exc:
-            return Transcript((), None, "gave_up", detail=f"The question is outside the grammar: {exc}")
+            puzzled = Event(0, "thought", Wordbank(rng).say("close", "unclear"))
+            return Transcript((puzzled,), None, "gave_up", detail=f"The question is outside the grammar: {exc}")
         book = Logbook(web)
         memory = PageMemory(book, self._competence, limits.budget)
         asked = query if attempt == 0 else replace(query, root=_reordered(query.root, rng))
@@ -115,38 +119,53 @@ class _Telling:
 
     def _concluded(self, events: list[Event], number: int, done: Attempt) -> Transcript:
         if done.answer is None:
-            thought = self.narrator.giving_up(done.failure or "")
+            thought = self.narrator.end.giving_up(done.failure or "")
             ended: Termination = "budget" if done.failure == "budget" else "gave_up"
             events.append(Event(number, "thought", thought))
             return Transcript(tuple(events), None, ended, detail=done.failure or "")
         named = done.answer if self.query.ask is None else self._root_name(done.answer)
         value = done.answer if self.query.ask is not None else None
-        events.append(Event(number, "thought", self.narrator.closing(named, value)))
+        events.append(Event(number, "thought", self.narrator.end.closing(named, value)))
         sources = tuple(Shown(url) for url in done.evidence_urls if url in done.urls)
         events.append(Event(number, "answer", done.answer, documents=sources))
         return Transcript(tuple(events), done.answer, "answered", done.answer_key)
 
     def _root_name(self, value: str) -> str:
         """What the pages call the thing whose value this is: the one with most behind it among those that have it."""
-        about = [f for f in self.narrator.findings if len(self.clues[f.clue].address) == 1]
+        about = [f for f in self.narrator.findings if self._is_at(f, ())]
         names = {f.name: f.subject for f in about if f.bearing != "differs"}
         having = [n for n, key in names.items() if self.narrator.stated(key, self.query.ask or "") == value]
-        return max(having or names, key=self.narrator.supports, default="it")
+        return max(having or names, key=self.narrator.end.supports, default="it")
 
     # Haste -----------------------------------------------------------------------------------------------------------
 
     def _settled(self) -> tuple[Finding, str, str | None] | None:
-        """(what convinced, the answer, its key) as soon as something of the root fits one clue and breaks none."""
-        about = [f for f in self.narrator.findings if len(self.clues[f.clue].address) == 1]
+        """(what convinced, the answer, its key) as soon as something fits one clue, itself or by what it leads to, and
+        breaks none.
+        """
+        about = [f for f in self.narrator.findings if self._is_at(f, ())]
         out = {f.subject for f in about if f.bearing == "differs"}
-        fitting = [f for f in about if f.bearing == "fits" and f.subject not in out]
-        for found in fitting:
+        given = {fold(clue.constant) for clue in self.clues if clue.constant is not None}
+        for found in about:
+            if found.subject in out or fold(found.name) in given or not self._convinces(found):
+                continue
             if self.query.ask is None:
                 return found, found.name, found.subject
             value = self._asked_of(found.subject)
             if value is not None:
                 return found, value, None
         return None
+
+    def _convinces(self, found: Finding) -> bool:
+        """Whether it fits, or leads to something at the clue's far end that does."""
+        if found.bearing == "fits":
+            return True
+        place = self.clues[found.clue].address
+        there = {f.bearing for f in self.narrator.findings if self._is_at(f, place) and f.subject == found.far}
+        return "fits" in there and "differs" not in there
+
+    def _is_at(self, found: Finding, place: ClueAddress) -> bool:
+        return self.clues[found.clue].address[:-1] == place
 
     def _asked_of(self, subject: str) -> str | None:
         """The asked value of a thing, where a page that was read states it."""
@@ -155,7 +174,7 @@ class _Telling:
     def _answer_hastily(
         self, events: list[Event], number: int, found: Finding, answer: str, key: str | None
     ) -> Transcript:
-        events.append(Event(number, "thought", self.narrator.settling(found)))
+        events.append(Event(number, "thought", self.narrator.end.settling(found)))
         events.append(Event(number, "answer", answer, documents=(Shown(found.fact.evidence.url),)))
         return Transcript(tuple(events), answer, "answered", key)
 

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from datagen.language.wording import article
 from datagen.records.shipped import shipped_file
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _PREPOSITIONS = frozenset({"at", "by", "for", "from", "in", "into", "near", "of", "on", "through", "to", "under"})
-_VOWEL_SOUNDS = re.compile(r"^(?!uni|use|eu|one\b)[aeiou]", re.IGNORECASE)
-_ARTICLES = ("The ", "A ", "An ", "In ", "It ")
 
 
 @cache
@@ -50,20 +49,15 @@ class Wordbank:
 
 
 def fill(form: str, values: dict[str, object]) -> str:
-    """The sentence with its places filled in: small letters inside it, a capital at its beginning."""
+    """The sentence with its places filled in, and a capital at every beginning."""
 
     def put(match: re.Match[str]) -> str:
         text = str(values[match[1]])
         opens = match.start() == 0 or form[: match.start()].rstrip().endswith((".", "?", "!"))
-        return text if opens else lowered(text)
+        return text[:1].upper() + text[1:] if opens else text
 
     said = _PLACE.sub(put, form)
     return said[:1].upper() + said[1:]
-
-
-def lowered(text: str) -> str:
-    """A sentence as it stands inside another."""
-    return text[:1].lower() + text[1:] if text.startswith(_ARTICLES) else text
 
 
 def listed(names: Sequence[str], limit: int = 3) -> str:
@@ -75,4 +69,4 @@ def listed(names: Sequence[str], limit: int = 3) -> str:
 
 def with_article(noun: str) -> str:
     """The noun with its article: `an ode`, `a union`."""
-    return f"an {noun}" if _VOWEL_SOUNDS.match(noun) else f"a {noun}"
+    return f"{article(noun)} {noun}"

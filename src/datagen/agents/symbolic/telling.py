@@ -1,0 +1,107 @@
+"""What is new on a page, in a sentence or two: lists as lists, single statements each for itself.
+
+    four rows or more    "Of 14 entries only Real Fjushond fits on founding date."
+    a few that agree     "Real Fjushond plays at Hill End, and the same goes for Vale Rangers."
+    one                  "Vale Rangers was founded in 1924, so that one is out."
+
+A value that does not fit excludes a thing only where the question speaks of one thing of that sort; where it speaks of
+several, all that can be said is which of them it is not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from datagen.agents.symbolic.comparison import fold
+from datagen.agents.symbolic.findings import Finding, NamedClue, say_fact
+from datagen.agents.symbolic.wordbank import Wordbank, listed
+from datagen.knowledge.catalogue import Catalogue
+
+ROWS = 4
+"""Things that one clue is answered for, from which on they are spoken of as a list."""
+TOLD = 2
+"""Sentences, at most."""
+
+
+class Teller:
+    """Says what pages said, for one attempt."""
+
+    def __init__(
+        self, clues: Sequence[NamedClue], catalogue: Catalogue, root: str | None, words: Wordbank, rng: random.Random
+    ) -> None:
+        self._clues = clues
+        self._catalogue = catalogue
+        self._words = words
+        self._rng = rng
+        self._settled: set[int] = set()
+        """Clues that something was said to fit."""
+        self._given = {fold(clue.constant) for clue in clues if clue.constant is not None}
+        self._places = Counter(kind for kind in (root, *(c.leads_to for c in clues)) if kind is not None)
+
+    def tell(self, new: Sequence[Finding]) -> list[str]:
+        """Sentences on what is new."""
+        said: list[str] = []
+        out: set[str] = set()
+        stated: set[tuple[str, str, str]] = set()
+        for clue in self._clues:
+            about = [f for f in new if f.clue == clue.number and f.name not in out]
+            about = [f for f in about if f.bearing != "differs" or fold(f.name) not in self._given]
+            about = [f for f in about if (f.fact.subject, f.fact.relation, f.fact.object) not in stated]
+            if not about or len(said) >= TOLD:
+                continue
+            said += self._on(clue, about)[: TOLD - len(said)]
+            self._settled.update(f.clue for f in about if f.bearing == "fits")
+            stated.update((f.fact.subject, f.fact.relation, f.fact.object) for f in about)
+            if not self._is_one_of_several(clue):
+                out.update(f.name for f in about if f.bearing == "differs")
+        return said
+
+    def _is_one_of_several(self, clue: NamedClue) -> bool:
+        """Whether the question speaks of more than one thing of the sort that the clue is about."""
+        return clue.about is None or self._places[clue.about] > 1
+
+    def _on(self, clue: NamedClue, about: Sequence[Finding]) -> list[str]:
+        subjects = list(dict.fromkeys(f.name for f in about))
+        if len(subjects) >= ROWS:
+            return [self._rows(clue, about, subjects)]
+        out = list(dict.fromkeys(f.name for f in about if f.bearing == "differs"))
+        if len(out) < 2:
+            return self._few(clue, about)
+        rest = [f for f in about if f.bearing == "fits"]
+        return [self._words.say("learned", "several_out", names=listed(out), topic=clue.topic), *self._few(clue, rest)]
+
+    def _rows(self, clue: NamedClue, about: Sequence[Finding], subjects: Sequence[str]) -> str:
+        fitting = list(dict.fromkeys(f.name for f in about if f.bearing == "fits"))
+        count = len(subjects)
+        where = "rows" if len({f.fact.evidence.url for f in about}) == 1 else "pages"
+        if all(f.bearing == "link" for f in about):
+            return self._words.say("learned", f"{where}_link", count=count, names=listed(subjects))
+        if not fitting:
+            key = "none_else" if clue.number in self._settled else f"{where}_none"
+            return self._words.say("learned", key, count=count, topic=clue.topic)
+        if len(fitting) == count:
+            return self._words.say("learned", f"{where}_all", count=count, names=listed(fitting), topic=clue.topic)
+        key = f"{where}_one" if len(fitting) == 1 else f"{where}_fit"
+        return self._words.say("learned", key, count=count, names=listed(fitting), topic=clue.topic)
+
+    def _few(self, clue: NamedClue, about: Sequence[Finding]) -> list[str]:
+        """The first statement, and whom it holds for besides."""
+        if not about:
+            return []
+        first, *rest = about
+        fact = say_fact(first, clue, self._rng)
+        if first.bearing == "differs":
+            if not self._is_one_of_several(clue) or clue.about is None:
+                return [self._words.say("learned", "differs", fact=fact, name=first.name)]
+            kind = self._catalogue.types[clue.about].singular
+            return [self._words.say("learned", "differs_here", fact=fact, kind=kind, topic=clue.topic)]
+        alike = [f for f in rest if f.bearing == first.bearing]
+        same = list(dict.fromkeys(f.name for f in alike if f.name != first.name and fold(f.other) == fold(first.other)))
+        if same:
+            return [self._words.say("learned", "shared", fact=fact, names=listed(same))]
+        besides = list(dict.fromkeys(f.other for f in alike if f.name == first.name and f.bearing == "link"))
+        if besides:
+            return [self._words.say("learned", "besides", fact=fact, names=listed(besides))]
+        return [self._words.say("learned", first.bearing, fact=fact)]
