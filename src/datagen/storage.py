@@ -15,6 +15,7 @@ never by how the rows happened to arrive.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -98,6 +99,14 @@ def list_names(url: str | Path, suffix: str = "") -> list[str]:
         entries = fs.ls(path, detail=True) if fs.isdir(path) else []
         names = [posixpath.basename(entry["name"]) for entry in entries if entry["type"] == "file"]
     return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX) and name.endswith(suffix))
+
+
+def matching(pattern: str) -> tuple[str, ...]:
+    """Sorted files whose path or URL matches a glob."""
+    if is_local(pattern):
+        return tuple(sorted(glob.glob(str(local_path(pattern)), recursive=True)))  # noqa: PTH207  may be absolute
+    fs, path = _open_filesystem(pattern)
+    return tuple(sorted(fs.unstrip_protocol(found) for found in fs.glob(path)))
 
 
 def read_bytes(url: str | Path) -> bytes:

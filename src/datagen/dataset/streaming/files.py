@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import hashlib
+import io
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,6 @@ import pyarrow.parquet as pq
 
 from datagen import storage
 from datagen.errors import ReleaseError
-from datagen.records.ids import content_id
 
 OPEN_FILES = 64
 """Files kept open; more are opened again when they are needed."""
@@ -38,10 +41,12 @@ class RowFiles:
 
     urls: tuple[str, ...]
     groups: tuple[RowGroup, ...]
-    fingerprint: str
-    """Identity of what is in the files, from their footers: equal data in equal files."""
-    _open: OrderedDict[int, pq.ParquetFile] = field(default_factory=OrderedDict)
+    columns: pa.Schema
+    identity: dict[str, Any]
+    """What states compare: how many files, rows and columns, and a digest of the files' footers with their statistics."""
+    _idle: OrderedDict[int, list[pq.ParquetFile]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _process: int = field(default_factory=os.getpid)
 
     @classmethod
     def of(cls, urls: Sequence[str]) -> RowFiles:
@@ -49,72 +54,93 @@ class RowFiles:
         if not urls:
             raise ReleaseError("there is no Parquet file to stream; give a release folder, a file, or a glob.")
         groups: list[RowGroup] = []
-        described: list[object] = []
-        schema: pa.Schema | None = None
+        content = hashlib.sha256()
+        columns: pa.Schema | None = None
         for number, url in enumerate(urls):
             with storage.opened_parquet(url) as file:
-                meta = file.metadata
-                if schema is not None and not file.schema_arrow.equals(schema):
+                if columns is not None and not file.schema_arrow.equals(columns):
                     raise ReleaseError(f"{url} has other columns than {urls[0]}; they are not files of one table.")
-                schema = file.schema_arrow
-                sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-                bytes_ = [meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)]
+                columns = file.schema_arrow if columns is None else columns
+                sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+                content.update(f"{url.rsplit('/', 1)[-1]}\n".encode())
+                content.update(_footer(file))
             groups += [RowGroup(number, i, rows) for i, rows in enumerate(sizes) if rows]
-            described.append([url.rsplit("/", 1)[-1], sizes, bytes_])
-        assert schema is not None
-        names = [[f.name, str(f.type)] for f in schema]
-        return cls(tuple(urls), tuple(groups), content_id("rows1", {"files": described, "columns": names}))
-
-    @property
-    def total(self) -> int:
-        return sum(group.rows for group in self.groups)
+        assert columns is not None
+        identity = {
+            "files": len(urls),
+            "rows": sum(group.rows for group in groups),
+            "columns": len(columns),
+            "content": content.hexdigest()[:24],
+        }
+        return cls(tuple(urls), tuple(groups), columns, identity)
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
         """Number of the first row of every group, and the total behind them."""
         return np.concatenate(([0], np.cumsum([group.rows for group in self.groups], dtype=np.int64)))
 
+    def known(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """These columns. Raises `ReleaseError` for one that the files lack, which Parquet readers would leave out."""
+        lacking = [name for name in columns if name not in self.columns.names]
+        if lacking or not columns:
+            named = ", ".join(map(repr, lacking)) or "nothing"
+            raise ReleaseError(f"asked for {named}; the columns are {', '.join(self.columns.names)}.")
+        return tuple(columns)
+
+    def schema(self, columns: Sequence[str] | None = None) -> pa.Schema:
+        """Names and types of what `read` gives."""
+        return self.columns if columns is None else pa.schema([f for f in self.columns if f.name in columns])
+
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One row group."""
         group = self.groups[number]
-        with self._lock:  # a Parquet file is read by one thread at a time
-            file = self._file(group.file)
+        with self._lent(group.file) as file:
             return file.read_row_group(group.number, columns=None if columns is None else list(columns))
 
-    def column(self, name: str) -> list[Any]:
+    def column(self, name: str) -> pa.ChunkedArray[Any]:
         """One whole column, for the ids that a curriculum speaks of."""
-        values: list[Any] = []
-        for number in range(len(self.groups)):
-            values += self.read(number, [name])[name].to_pylist()
-        return values
+        self.known([name])
+        parts = [self.read(number, [name])[name] for number in range(len(self.groups))]
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], self.columns.field(name).type)
 
-    def _file(self, number: int) -> pq.ParquetFile:
-        if number not in self._open:
-            while len(self._open) >= OPEN_FILES:
-                self._open.popitem(last=False)[1].close()
-            self._open[number] = storage.open_parquet(self.urls[number])
-        self._open.move_to_end(number)
-        return self._open[number]
+    @contextlib.contextmanager
+    def _lent(self, number: int) -> Iterator[pq.ParquetFile]:
+        """An open file that nobody else reads from meanwhile: neither another thread nor the process we are a fork of."""
+        if self._process != os.getpid():
+            self._idle, self._lock, self._process = OrderedDict(), threading.Lock(), os.getpid()
+        with self._lock:
+            idle = self._idle.get(number)
+            file = idle.pop() if idle else None
+        file = storage.open_parquet(self.urls[number]) if file is None else file
+        yield file
+        with self._lock:
+            self._idle.setdefault(number, []).append(file)
+            self._idle.move_to_end(number)
+            while len(self._idle) > OPEN_FILES:
+                for old in self._idle.popitem(last=False)[1]:
+                    old.close()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Open files stay where they are."""
-        return {"urls": self.urls, "groups": self.groups, "fingerprint": self.fingerprint}
+        return type(self), (self.urls, self.groups, self.columns, self.identity)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.urls, self.groups, self.fingerprint = state["urls"], state["groups"], state["fingerprint"]
-        self._open = OrderedDict()
-        self._lock = threading.Lock()
+
+def _footer(file: pq.ParquetFile) -> bytes:
+    """The file's own description: places, sizes and statistics of every column of every row group."""
+    written = io.BytesIO()
+    file.metadata.write_metadata_file(written)
+    return written.getvalue()
 
 
 def find_files(source: str | Path | Sequence[str | Path], table: str, split: str) -> tuple[str, ...]:
     """The files of a source: a release folder with its table and split, a folder, a file, a glob, a URL, or a list."""
     if not isinstance(source, str | Path):
-        return tuple(str(part) for part in source)
+        return tuple(url for part in source for url in find_files(part, table, split))
     text = str(source)
-    if text.endswith(".parquet") and not glob.has_magic(text):
+    if glob.has_magic(text) and not storage.exists(text):
+        return storage.matching(text)
+    if text.endswith(".parquet"):
         return (text,)
-    if glob.has_magic(text):
-        return tuple(sorted(glob.glob(text, recursive=True)))  # noqa: PTH207  a pattern may be absolute
     folder = storage.join(text, "data", table)
     if storage.exists(folder):
         names = [n for n in storage.list_names(folder, ".parquet") if n.split("-")[0] == split]
