@@ -30,13 +30,15 @@ SOURCES = (
 
 
 def log(*calls) -> list[Event]:
-    """("search", "words", ["urls"]) or ("visit", "url", "text", {more arguments}), each a turn of its own."""
+    """("search", "words", ["urls"], snippet) or ("visit", "url", "text", {more arguments}), each a turn of its own."""
     events = []
     for turn, (tool, what, brought, *more) in enumerate(calls):
         name = f"c{turn}"
         if tool == "search":
             arguments = {"query": what}
-            text = json.dumps({"results": [{"url": u, "title": u, "snippet": "", "host": ""} for u in brought]})
+            text = json.dumps(
+                {"results": [{"url": u, "title": u, "snippet": "".join(more), "host": ""} for u in brought]}
+            )
             shown = tuple(Shown(u) for u in brought)
             error = None
         else:
@@ -86,6 +88,23 @@ def test_the_depth_of_verification_says_how_many_checks_of_a_claim_count(depth, 
     assert labels.count("REDUNDANTQUERY") == 2 - checks
 
 
+def snippet_hit(*pages) -> tuple:
+    """A search whose snippets state the first claim, for the pages given."""
+    return ("search", "opened 1901", list(pages), "Opened: 1901")
+
+
+def test_to_open_the_page_of_a_snippet_is_a_first_look_and_another_page_is_the_check():
+    calls = [snippet_hit("https://a/1"), PAGES[0], PAGES[1], PAGES[2]]
+
+    assert names(calls) == ["UNIQUESEARCH", "EXPLORATION", "VERIFICATION", "REDUNDANTQUERY"]
+
+
+def test_a_page_checks_what_the_snippet_of_another_page_said():
+    calls = [snippet_hit("https://a/1", "https://x/1"), PAGES[1]]
+
+    assert names(calls) == ["UNIQUESEARCH", "VERIFICATION"]
+
+
 def test_a_page_read_again_is_redundant_and_its_other_parts_are_as_the_setting_says():
     calls = [
         ("visit", "https://z/9", "One."),
@@ -108,9 +127,15 @@ def test_malformed_and_foreign_calls_break_nothing():
     events = [
         Event(0, "call", call_id="a", tool="search", arguments="{broken"),
         Event(0, "call", call_id="b", tool="eval", arguments="{}"),
+        Event(0, "call", call_id="d", tool="visit", arguments="[" * 100_000),
         Event(1, "call", call_id="c", tool="visit", arguments='["x"]'),
     ]
-    assert [label.label for label in label_calls(events, SOURCES)] == ["REDUNDANTSEARCH", None, "REDUNDANTQUERY"]
+    assert [label.label for label in label_calls(events, SOURCES)] == [
+        "REDUNDANTSEARCH",
+        None,
+        "REDUNDANTQUERY",
+        "REDUNDANTQUERY",
+    ]
 
 
 @given(st.text(), st.text())
@@ -184,6 +209,7 @@ def test_a_mind_that_goes_by_words_labels_a_real_attempt_and_agrees_beyond_chanc
     assert len(by_words) == len(by_rules) == sum(e.kind == "call" for e in events)
     assert found.calls == len(by_rules)
     assert found.observed > 0.5
+    assert found.kappa > 0.1
 
 
 # Agreement -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.errors import RetriesExhaustedError, UnusableReplyError
+from datagen.errors import ConfigError, RetriesExhaustedError, UnusableReplyError
 from datagen.records.question import Answer
 from datagen.records.trajectory import StepLabel
 from datagen.records.trajectory_rows import REWARDS
@@ -83,6 +83,12 @@ def test_a_floor_and_the_need_for_tools_are_options():
     assert step_reward(False, True, spam, StepReward(floor=0.0)) == 0.0
     assert step_reward(True, True, Counts(), StepReward(require_tool_use=True)) == pytest.approx(0.1)
     assert step_reward(True, True, Counts(1), StepReward(require_tool_use=True)) == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize("knob", ["search_cap", "query_cap"])
+def test_a_cap_that_steps_cannot_be_divided_by_is_refused(knob):
+    with pytest.raises(ConfigError, match=knob):
+        StepReward(**{knob: 0})
 
 
 @given(counted, st.integers(1, 30), st.integers(1, 30))

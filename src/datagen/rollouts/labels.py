@@ -2,13 +2,14 @@
 
     search   words nearly those of an earlier query, or results nearly those of an earlier search     REDUNDANTSEARCH
              otherwise                                                                                UNIQUESEARCH
-    visit    a new page that states a claim for the first time, or no claim of the question at all    EXPLORATION
+    visit    a new page that states a claim which no other has stated, or no claim of the question    EXPLORATION
              a new page that only states claims which other pages have stated, B_v times for a claim  VERIFICATION
              more of that                                                                             REDUNDANTQUERY
              the same page with the same goal and place                                               REDUNDANTQUERY
              the same page with another goal, or further on                                           as `same_url` says
 
-Spec fathom §3.1; a claim is a clue of the question, and a result states it where `rollouts.evidence` finds it there. Calls
+Spec fathom §3.1; a claim is a clue of the question, and a result states it where `rollouts.evidence` finds it there. A
+snippet states it too, for the page it is from: to open that very page is a first look and no check by another source. Calls
 that failed count as redundant, for they cost a step and brought nothing; `ignore_errors` leaves them without a label.
 """
 
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Literal as OneOf
 
 from datagen.records.trajectory import Event, StepLabel, StepName
 from datagen.rollouts.evidence import ClueSource, call_clues
+from datagen.rollouts.showing import same_address
 
 _WORD = re.compile(r"\w+")
 _IDLE = frozenset(
@@ -56,7 +58,7 @@ def label_calls(
     results = {event.call_id: event for event in events if event.kind == "result"}
     calls = [event for event in events if event.kind == "call"]
     claims = call_clues(events, sources)
-    rules = _Rules(settings)
+    rules = _Rules(settings, {source.clue: source for source in sources})
     labels = []
     for number, call in enumerate(calls):
         name, reason = rules.label(call, results.get(call.call_id), claims[number])
@@ -72,11 +74,13 @@ class _Rules:
     """What the calls so far have brought."""
 
     settings: LabelSettings
+    sources: Mapping[int, ClueSource]
     queries: list[frozenset[str]] = field(default_factory=list)
     found: list[frozenset[str]] = field(default_factory=list)
     read: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     """Page -> goals and places at which it was read."""
-    stated: set[int] = field(default_factory=set)
+    stated: dict[int, set[str]] = field(default_factory=dict)
+    """Claim -> pages that stated it."""
     checked: dict[int, int] = field(default_factory=dict)
     """Claim -> pages that stated it again."""
 
@@ -101,7 +105,8 @@ class _Rules:
         same_pages = any(pages and overlap(pages, earlier) >= self.settings.result_overlap for earlier in self.found)
         self.queries.append(words)
         self.found.append(pages)
-        self.stated.update(claims)
+        for claim in claims:
+            self.stated.setdefault(claim, set()).update(self._stating(claim, pages))
         if same_words:
             return "REDUNDANTSEARCH", "same_query"
         return ("REDUNDANTSEARCH", "same_results") if same_pages else ("UNIQUESEARCH", "new_query")
@@ -113,8 +118,10 @@ class _Rules:
         before = self.read.setdefault(page, set())
         known, again = bool(before), way in before
         before.add(way)
-        fresh = set(claims) - self.stated
-        self.stated.update(claims)
+        here = same_address(page)
+        fresh = [claim for claim in claims if not self.stated.get(claim, set()) - {here}]
+        for claim in claims:
+            self.stated.setdefault(claim, set()).add(here)
         if again:
             return "REDUNDANTQUERY", "read_before"
         if known:
@@ -123,6 +130,13 @@ class _Rules:
         if fresh or not claims:
             return "EXPLORATION", "new_claim" if fresh else "new_page"
         return self._check(claims)
+
+    def _stating(self, claim: int, pages: frozenset[str]) -> set[str]:
+        """Those of the pages found that are known to state the claim; all of them where none is known to."""
+        found = {same_address(page) for page in pages}
+        source = self.sources[claim]
+        about = [self.sources[number] for number in source.implied_by] if not source.places else [source]
+        return found & {same_address(place.url) for one in about for place in one.places} or found
 
     def _check(self, claims: tuple[int, ...]) -> Named:
         """A new page that only says what others have said."""
@@ -147,7 +161,7 @@ def overlap(one: frozenset[str], other: frozenset[str]) -> float:
 def _arguments(call: Event) -> dict[str, Any] | None:
     try:
         given = json.loads(call.arguments or "")
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return None
     return given if isinstance(given, dict) else None
 

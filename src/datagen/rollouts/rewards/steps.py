@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from datagen.errors import ConfigError
 from datagen.records.trajectory import StepLabel
 
 _FIELD_OF = {
@@ -45,6 +46,13 @@ class StepReward:
     """A lower bound of the whole reward; the paper has none, so redundancy may make a wrong answer negative."""
     require_tool_use: bool = False
     """Treat a right answer without any labelled call as a wrong one: a guess earns the top reward otherwise."""
+
+    def __post_init__(self) -> None:
+        for name, cap in (("search_cap", self.search_cap), ("query_cap", self.query_cap)):
+            if cap < 1:
+                raise ConfigError(
+                    f"{name} is {cap}, but steps are divided by it. Give 1 or more; c1 or c2 = 0 pays none."
+                )
 
 
 @dataclass(frozen=True, slots=True)
