@@ -16,7 +16,7 @@ QUICK = {
     "certificates.py": ["--sizes", "1000", "10000", "--trees", "500"],
     "chat.py": ["--calls", "5120", "--memory", "20000", "--records", "200", "--only", "ours"],
     "generation.py": ["--pages", "1000", "4000", "--questions", "100"],
-    "loader.py": ["--rows", "1000000", "--limit", "50000"],
+    "loader.py": ["--rows", "1000000", "--limit", "50000", "--rounds", "2"],
     "orchestration.py": [],
     "rewards.py": [],
     "rollouts.py": ["--questions", "100"],
