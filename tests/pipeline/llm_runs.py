@@ -46,6 +46,7 @@ def overlays(folder: Path, snapshot: Path, url: str, *more: str) -> list[str]:
         "run.shard_size=6",
         f"run.directory={folder}/run",
         f"release.directory={folder}/release",
+        "rollouts=none",
         *more,
     ]
 

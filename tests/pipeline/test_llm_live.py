@@ -43,6 +43,7 @@ def live_run(tmp_path_factory, small_web):
             "run.max_candidates_per_question=1",
             "run.runner=thread",
             "gates.rival_attempts=1",
+            "rollouts=none",
             f"run.directory={folder}/run",
             f"release.directory={folder}/release",
         ]

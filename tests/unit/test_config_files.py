@@ -69,6 +69,13 @@ def test_flags_overlay_the_file():
     assert config.release.name == "A b"
 
 
+def test_a_section_that_may_be_missing_is_begun_by_a_key_and_left_out_by_none():
+    config = parse("", "rollouts.attempts=3")
+    assert config.rollouts is not None
+    assert config.rollouts.attempts == 3
+    assert parse("[rollouts]\nattempts = 2", "rollouts=none").rollouts is None
+
+
 @pytest.mark.parametrize("overlay", ["seed", "=3", "run.seed.deep=3"])
 def test_an_overlay_of_another_form_is_refused(overlay):
     with pytest.raises(ConfigError, match="--set"):

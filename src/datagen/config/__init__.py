@@ -320,7 +320,9 @@ def _overlay(raw: dict[str, Any], overlay: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string, so that --set run.runner=serial needs no inner quotes
+        # A bare word is a string, so that --set run.runner=serial needs no inner quotes; `none` leaves a section out,
+        # as in --set rollouts=none, for TOML has no word for that.
+        value = None if text == "none" else text
     *parents, last = key.strip().split(".")
     target = raw
     for parent in parents:

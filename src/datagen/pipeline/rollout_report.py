@@ -9,8 +9,9 @@ from typing import Any
 from datagen import storage
 from datagen.clients.ledger import LedgerTotals
 from datagen.dataset.attempts import AttemptFigures, Attempts, PolicyFigures, count_attempts
+from datagen.errors import RunDirectoryError
 from datagen.pipeline.calling import paid_in
-from datagen.pipeline.rolling import read_rollouts_manifest
+from datagen.pipeline.rolling import finished, read_rollouts_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,13 @@ class RolloutReport:
 
 
 def finished_attempts(directory: str) -> Attempts:
-    """The tables of a rollout directory; raises where its manifest is missing."""
+    """The tables of a rollout directory; raises `RunDirectoryError` where they are not finished."""
+    if finished(directory) is None:
+        run = directory.removesuffix("/rollouts")
+        raise RunDirectoryError(
+            f"{directory} has no finished attempts, and the config wants some in the release: `datagen rollout {run}` makes "
+            "them."
+        )
     plan = read_rollouts_manifest(directory).fields["plan"]
     return Attempts(
         storage.join(directory, "trajectories.parquet"), storage.join(directory, "preferences.parquet"), plan
