@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -199,6 +200,31 @@ def test_batches_keep_the_epoch_they_were_made_for(two, when):
         assert seen[: 4 * when] + rest == seen
         assert sorted(ids(later)) == sorted({*seen} - {"r1", "r5", "r9"})
     assert sorted(ids(rows)) == sorted({*seen} - {"r1", "r5", "r9"})
+
+
+@SLOW
+@given(st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]), st.integers(1, 5), st.booleans(), st.data())
+def test_batches_of_ranks_leave_exactly_the_rest_for_any_number_of_ranks(
+    tmp_path_factory, world, later, size, decided, data
+):
+    url = write(tmp_path_factory.mktemp("rows") / "train.parquet", [7, 8, 9, 6])
+    ranks = [stream(url, seed=2, window=2, rank=r, world_size=world) for r in range(world)]
+    if decided:
+        for rank in ranks:
+            rank.curriculum.prune(["r3"])
+            rank.curriculum.reweight({"r4": 3, "r5": 1.5})
+    made = [rank.batches(size) for rank in ranks]
+    whole = Counter(row for batches in made for row in ids(batches.rows_of(range(len(batches)))))
+    used = data.draw(st.integers(0, min(map(len, made)) - 1))
+    state = json.loads(json.dumps(made[-1].state_after(used)))
+    seen = Counter(row for batches in made for row in ids(batches.rows_of(range(used))))
+    for r in range(later):
+        rows = stream(url, seed=2, window=2, rank=r, world_size=later)
+        rows.load_state_dict(state)
+        rest = rows.batches(size + 1)
+        seen += Counter(ids(rest.rows_of(range(len(rest)))))
+
+    assert seen == whole
 
 
 def test_rows_that_share_an_id_are_pruned_together(tmp_path):
