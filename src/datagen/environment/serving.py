@@ -10,6 +10,8 @@ their episodes. Workers end when the process that started them does, however it 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import ipaddress
 import logging
@@ -19,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -105,15 +107,54 @@ class PatientProtocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """uvicorn's server, which says when it listens, and lets in all who wait.
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+    uvloop takes one new connection per turn of its loop. A busy worker's turn answers a request of every client it has,
+    so the last of 256 new clients would wait for seconds while others are served; here one turn takes them all.
+    """
+
+    def __init__(self, config: uvicorn.Config, sock: socket.socket, listening: Callable[[], None]) -> None:
         super().__init__(config)
+        self._sock = sock
         self._listening = listening
+        self._arriving: set[asyncio.Task[Any]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([*(sockets or ())])  # a list, though empty: uvicorn opens no socket of its own then
+        self._sock.listen(_BACKLOG)
+        asyncio.get_running_loop().add_reader(self._sock, self._accept)
         self._listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().remove_reader(self._sock)
+        self._sock.close()
+        await super().shutdown(sockets)
+
+    def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                log.warning("a connection could not be taken: %s", exc.strerror)  # such as too many open files
+                return
+            connection.setblocking(False)
+            task = loop.create_task(self._connect(connection))
+            self._arriving.add(task)
+            task.add_done_callback(self._arriving.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # gone before it was served
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
 
 def serve_stdio(plan: ServePlan) -> None:
@@ -180,12 +221,13 @@ def run_worker(plan: ServePlan, state: Path, worker: int, port: int, channel: Co
     app = application(plan, state, worker)
     gc.collect()
     gc.freeze()  # what is open by now stays; collections need not look at it again
-    server = _server(app, plan.patience_s, lambda: channel.send("listening"))
+    sock = _bound_for_good(plan.host, port)
+    server = _server(app, plan.patience_s, sock, lambda: channel.send("listening"))
     threading.Thread(target=_end_with_parent, args=(channel, server), daemon=True).start()
-    server.run(sockets=[_listening_socket(plan.host, port)])
+    server.run(sockets=[])
 
 
-def _server(app: Application, patience_s: float, listening: Callable[[], None]) -> _Server:
+def _server(app: Application, patience_s: float, sock: socket.socket, listening: Callable[[], None]) -> _Server:
     protocol = type("PatientProtocol", (PatientProtocol,), {"patience_s": patience_s})
     config = uvicorn.Config(
         app,
@@ -199,14 +241,13 @@ def _server(app: Application, patience_s: float, listening: Callable[[], None]) 
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
-        backlog=_BACKLOG,
     )
-    return _Server(config, listening)
+    return _Server(config, sock, listening)
 
 
 def _end_with_parent(channel: Connection, server: uvicorn.Server) -> None:
     """The channel closes when the parent ends, even if it was killed."""
-    with suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError):
         channel.recv()
     server.should_exit = True
 
@@ -268,9 +309,9 @@ def running(plan: ServePlan, state: Path) -> Iterator[str]:
     EpisodeTable.create(state / "episodes", plan.slots).close()
     Meters.create(state / "meters", 1)
     listening = threading.Event()
-    server = _server(application(plan, state), plan.patience_s, listening.set)
-    sock = _listening_socket(plan.host, plan.port)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="environment", daemon=True)
+    sock = _bound_for_good(plan.host, plan.port)
+    server = _server(application(plan, state), plan.patience_s, sock, listening.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": []}, name="environment", daemon=True)
     port = sock.getsockname()[1]
     thread.start()
     try:
@@ -299,7 +340,7 @@ def _reserved(host: str, port: int) -> Iterator[int]:
         yield port
 
 
-def _listening_socket(host: str, port: int) -> socket.socket:
+def _bound_for_good(host: str, port: int) -> socket.socket:
     sock = _bound(host, port, shared=True)
     sock.setblocking(False)
     return sock

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datagen.errors import ReleaseError
-from datagen.knowledge.answer_forms import is_correct
 from datagen.records.question import Answer
 from datagen.records.question_rows import answer_of
+from datagen.rollouts.rewards import check_answer
 from datagen.storage import local_path
 
 PUBLIC = ("id", "question", "recipe")
@@ -116,7 +116,8 @@ class TaskBank:
         """Whether an answer is right; words alone decide, as nobody but the server knows the key."""
         if answer is not None and len(answer) > MAX_ANSWER_CHARS:
             return Grade(False, "too_long")
-        return Grade(is_correct(self.answer(number), answer), "rule")
+        checked = check_answer(self.answer(number), answer)
+        return Grade(checked.correct, checked.how)
 
     def answer(self, number: int) -> Answer:
         """For graders on this side of the wire; nothing that comes from here may be sent."""
