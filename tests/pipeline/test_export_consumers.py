@@ -134,7 +134,8 @@ def test_trl_rolls_out_in_our_environment_and_its_policy_calls_the_tools(trl):
     steps = [entry for entry in found["grpo"]["log"] if "loss" in entry]
 
     assert len(steps) == 3
-    assert sum(step["tools/call_frequency"] for step in steps) > 0
+    assert all(step["tools/call_frequency"] > 0 for step in steps)
+    assert all(step["tools/failure_frequency"] == 0 for step in steps)
     assert all(step["rewards/answer_reward/mean"] is not None for step in steps)
 
 

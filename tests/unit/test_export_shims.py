@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.drafts import FakeWeb, a_page, hit
+from tests.unit.exportable import ATTEMPTS
 
 from datagen.environment.core import SearchCore, to_text
 from datagen.environment.shims.grading import answer_of_truth, final_answer, score
 from datagen.environment.shims.text_episode import TextEpisode, framed, framed_turn
 from datagen.environment.shims.verl_reward import compute_score
+from datagen.rollouts.dialects import DIALECTS
 
 ROVERS = {"target": ["Harlan Rovers", "The Rovers"], "type": "entity", "canonical": "Harlan Rovers", "unit": ""}
 FOUNDED = {"target": ["2 March 1901", "1901-03-02"], "type": "date", "canonical": "1901-03-02", "unit": ""}
@@ -178,3 +180,11 @@ def test_the_reward_of_a_trainer_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("attempt", [attempt for made in ATTEMPTS.values() for attempt in made], ids=lambda a: a.id)
+def test_the_reward_reads_of_a_rendered_attempt_what_the_dialect_does(attempt):
+    dialect = DIALECTS["function_calling"]
+    rendered = dialect.render(attempt.question, attempt.transcript.events)
+
+    assert final_answer(rendered.response) == dialect.parse(rendered.text).answer == attempt.transcript.answer

@@ -266,6 +266,16 @@ def test_infoseek_rows_are_those_of_search_r1(exported):
     assert lines(exported("infoseek") / "data" / "InfoSeekQA-test.jsonl")[0]["answer"] == "2,900 m"
 
 
+def test_infoseek_conversations_hold_the_whole_run_in_their_last_message(exported):
+    [row] = lines(exported("infoseek") / "data" / "Trajectory-RFT-train.jsonl")
+    *before, run = row["conversation"]
+
+    assert [message["role"] for message in before] == ["system", "user"]
+    assert run["role"] == "assistant"
+    assert run["content"].count("<information>") == run["content"].count("<search>") == 2
+    assert run["content"].endswith("<answer>\nŽarlan Rovers\n</answer>")
+
+
 def test_verifiers_get_a_package_that_python_can_import_by_its_id(exported):
     folder = exported("verifiers")
     rows = parquet(folder / "datagen_search" / "release" / "data" / "qa" / "train-00000-of-00001.parquet")

@@ -59,6 +59,12 @@ def trained_by_templates(conversation: dict, tokenizer) -> dict:
     return found
 
 
+def first_steps(attempt: dict) -> int:
+    """Characters up to the second call."""
+    said = [place for place, message in enumerate(attempt["messages"]) if message["role"] == "assistant"]
+    return sum(len(message["content"]) for message in attempt["messages"][: said[1] + 1])
+
+
 def main(export: Path, snapshot: str, release: str, work: Path) -> dict:
     train = script_of(export)
     attempts = train.rows("sft")
@@ -81,10 +87,13 @@ def main(export: Path, snapshot: str, release: str, work: Path) -> dict:
     run("dpo", "dpo", "sft", steps=3)
     # A model this small calls tools once it has learnt an attempt by heart; what it then does runs through all of GRPO.
     every = train.rows
-    one = {"sft": attempts.select([0]), "rl": every("rl").filter(lambda row: row["task_id"] == attempts[0]["task_id"])}
+    short = min(range(len(attempts)), key=lambda index: first_steps(attempts[index]))
+    task = attempts[short]["task_id"]
+    one = {"sft": attempts.select([short]), "rl": every("rl").filter(lambda row: row["task_id"] == task)}
     train.rows = one.get
-    run("caller", "sft", "tiny", steps=90, max_length=1024)
-    run("grpo", "grpo", "caller", steps=3, generations=4, snapshot=snapshot, release=release, max_length=2048)
+    run("caller", "sft", "tiny", steps=110, max_length=1280)
+    rollouts = {"snapshot": snapshot, "release": release, "generations": 4, "temperature": 0.3}
+    run("grpo", "grpo", "caller", steps=3, max_length=2048, **rollouts)
     return found
 
 

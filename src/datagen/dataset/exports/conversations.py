@@ -26,6 +26,7 @@ from datagen.dataset.exports.reading import ReleaseTables, Row
 from datagen.dataset.exports.tools import TOOLS
 from datagen.records.trajectory import Event
 from datagen.records.trajectory_rows import events_of
+from datagen.rollouts.dialects import DIALECTS
 
 STRING = Value("string")
 
@@ -49,6 +50,7 @@ DECODED_MESSAGES = List(_message(Json()))
 PROMPT = List({"role": STRING, "content": STRING})
 Message = dict[str, Any]
 
+FUNCTION_CALLING = DIALECTS["function_calling"]
 SYSTEM = (
     "You answer questions by research with two tools: `search` finds pages, `visit` reads one; several calls may go into "
     "one turn. Names, dates and places in a question are hidden behind descriptions: work out what each one means, and "
@@ -69,31 +71,15 @@ def conversation(question: str, events: Sequence[Event]) -> list[Message]:
 
 def continuation(events: Sequence[Event]) -> list[Message]:
     """The messages of events that come after a beginning."""
-    called = {event.call_id: event.tool for event in events if event.kind == "call"}
-    messages: list[Message] = []
-    for turn in dict.fromkeys(event.turn for event in events):
-        of_turn = [event for event in events if event.turn == turn]
-        messages.append(_assistant(of_turn))
-        messages += [
-            {"role": "tool", "content": event.text, "tool_call_id": event.call_id, "name": called.get(event.call_id)}
-            for event in of_turn
-            if event.kind == "result"
-        ]
-    return messages
+    return [_with_json(message) for message in FUNCTION_CALLING.render("", events).messages[2:]]
 
 
-def _assistant(events: Sequence[Event]) -> Message:
-    thoughts = [event.text for event in events if event.kind == "thought"]
-    said = [event.text for event in events if event.kind in ("answer", "malformed")]
-    if thoughts:
-        said.insert(0, "<think>\n" + "\n\n".join(thoughts) + "\n</think>")
+def _with_json(message: Mapping[str, Any]) -> Message:
     calls = [
-        {"id": e.call_id, "type": "function", "function": {"name": e.tool, "arguments": _json(e.arguments)}}
-        for e in events
-        if e.kind == "call"
+        call | {"function": call["function"] | {"arguments": _json(call["function"]["arguments"])}}
+        for call in message.get("tool_calls") or ()
     ]
-    message: Message = {"role": "assistant", "content": "\n\n".join(said)}
-    return message | {"tool_calls": calls} if calls else message
+    return {**message, "tool_calls": calls} if calls else dict(message)
 
 
 def _json(arguments: str | None) -> str:
