@@ -215,7 +215,7 @@ def told(*bearings: tuple[str, str, str], pages: int = 1) -> str:
         for place, (bearing, subject, value) in enumerate(bearings)
     ]
     rng = rng_for("telling")
-    return " ".join(Teller(clues, CATALOGUE, query.root.type, Wordbank(rng), rng).tell(found))
+    return " ".join(Teller(query, found, CATALOGUE, Wordbank(rng), rng).tell(found))
 
 
 def test_lists_are_told_as_lists_and_the_rest_one_by_one():

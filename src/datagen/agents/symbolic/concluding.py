@@ -96,9 +96,31 @@ class Conclusion:
         """How much of what was read speaks for this thing as the one sought."""
         return len(self._support(name, ()))
 
-    def settling(self, found: Finding) -> str:
+    def about(self, name: str) -> list[Finding]:
+        """What was read on the thing called so as the one sought."""
+        return [f for f in self._findings if len(self._clues[f.clue].address) == 1 and fold(f.name) == fold(name)]
+
+    def complete(self) -> str | None:
+        """The thing that every clue has a statement for, if there is exactly one and nothing speaks against it."""
+        wanted = {c.number for c in self._clues if len(c.address) == 1 and c.relation is not None}
+        answered: dict[str, set[int]] = {}
+        out: set[str] = set()
+        for found in self._findings:
+            if found.clue in wanted:
+                answered.setdefault(found.name, set()).add(found.clue)
+                if found.bearing == "differs":
+                    out.add(found.name)
+        names = [name for name, numbers in answered.items() if numbers == wanted and name not in out]
+        whole = [name for name in names if not self._unproven(name, self._support(name, ()))]
+        return whole[0] if wanted and len(whole) == 1 else None
+
+    def settling(self, found: Finding, value: str | None) -> str:
         """The thought of somebody who does not check further."""
-        return self._words.say("close", "hasty", name=found.name, topic=self._clues[found.clue].topic)
+        said = self._words.say("close", "hasty", name=found.name, topic=self._clues[found.clue].topic)
+        if value is None or self._asked is None:
+            return said
+        topic = topic_of(self._asked.label)
+        return f"{said} {self._words.say('close', 'hasty_value', topic=topic, value=value)}"
 
     def nearest(self) -> str | None:
         """What has most behind it among the things that could be the one sought, if two clues or more speak for it."""

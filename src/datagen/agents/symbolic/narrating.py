@@ -10,20 +10,18 @@ next. The narrator sees what the attempt has seen and no more, so a thought can 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.concluding import Conclusion
-from datagen.agents.symbolic.findings import Classes, Finding, NamedClue, clues_of, findings_on
+from datagen.agents.symbolic.findings import Classes, Finding, clues_of, findings_on, say_fact
 from datagen.agents.symbolic.logbook import Action, Turn
+from datagen.agents.symbolic.restating import phrase_clue, phrase_target
 from datagen.agents.symbolic.solving import is_list_like
 from datagen.agents.symbolic.telling import Teller
-from datagen.agents.symbolic.wordbank import Wordbank, listed, topic_of, with_article
-from datagen.knowledge.formula import Edge, Match, Query, Within
+from datagen.agents.symbolic.wordbank import Wordbank, listed, topic_of
+from datagen.knowledge.formula import Query
 from datagen.knowledge.reading import Reading
-from datagen.language.vague_dates import date_wordings
-from datagen.language.vague_numbers import number_wordings
-from datagen.records.fact import Literal
 from datagen.records.page import LOW_TRUST_KINDS
 
 
@@ -47,9 +45,17 @@ class Narrator:
         self._told: set[tuple[str, int, str]] = set()
         self.findings: list[Finding] = []
         """All that the pages read so far say on the clues."""
-        self._teller = Teller(self._clues, catalogue, query.root.type, self._words, rng)
+        self._teller = Teller(query, self.findings, catalogue, self._words, rng)
         self._sought = ""
         """Plural of the class that the last search was for."""
+        self._dead_end = False
+        """Whether the last results led nowhere."""
+        self._looked_up = ""
+        """The name that the last search was for, where it was for no more than that."""
+        self._fitting = ""
+        """What was said to fit everything."""
+        self._valued: set[str] = set()
+        """Things whose asked value was told."""
         asked = catalogue.relations[query.ask] if query.ask is not None else None
         self.end = Conclusion(self._clues, asked, self.findings, self._words, rng)
 
@@ -57,9 +63,9 @@ class Narrator:
 
     def opening(self, turn: Turn) -> str:
         """The thought before the first call."""
-        said = [self._words.say("opening", "asked", what=self._what())]
+        said = [self._words.say("opening", "asked", what=phrase_target(self._query, self._catalogue))]
         if self._rng.random() < 0.6:
-            phrases = [self._phrase(clue) for clue in self._clues if len(clue.address) == 1]
+            phrases = [phrase_clue(clue, self._catalogue) for clue in self._clues if len(clue.address) == 1]
             said.append(self._words.say("opening", "clues" if len(phrases) > 1 else "clue", clues="; ".join(phrases)))
         if self._is_broad(turn[0]):
             return " ".join([*said, self._words.say("opening", "start_broad")])
@@ -68,15 +74,43 @@ class Narrator:
             said.append(self._words.say("opening", "start", name=name))
         return " ".join([*said, self._plan(turn, None)])
 
-    def thought(self, before: Turn, turn: Turn) -> str:
-        """The thought between two turns."""
-        reaction, dead_end = self._react(before, turn)
+    def reaction(self, before: Turn, turn: Turn, later: Collection[str] = ()) -> str:
+        """What the results of the turn before come to; `later` are pages that are opened afterwards. Takes them in."""
+        said, self._dead_end = self._react(before, turn, later)
+        return said
+
+    def thought(self, reaction: str, before: Turn, turn: Turn) -> str:
+        """The thought between two turns: the reaction to the first, and the plan for the second."""
+        told = self._all_fits()
         plan = self._plan(turn, before)
-        if dead_end and turn[0].tool == "search" and self._rng.random() < 0.4:
+        if self._dead_end and not told and turn[0].tool == "search" and self._rng.random() < 0.4:
             plan = f"{self._words.say('search', 'again')} {plan}"
-        if reaction and plan and self._rng.random() < 0.12:
-            return reaction
-        return " ".join(part for part in (reaction, plan) if part)
+        named = before[0].tool == "search" and all(
+            self._called(a.url) in reaction for a in turn if a.url in self._titles
+        )
+        if reaction and not told and named and len(turn) == 1 and turn[0].tool == "visit":
+            plan = self._words.say("open", "it") if self._rng.random() < 0.7 else ""
+        return " ".join(part for part in (reaction, told, plan) if part)
+
+    def last_reaction(self, turn: Turn) -> str:
+        """What the results of the last turn come to."""
+        return self._react(turn, (), ())[0] if turn[0].tool == "visit" else ""
+
+    def _all_fits(self) -> str:
+        """Said once of a thing that everything read speaks for: what is done next is to look for another one."""
+        name = self.end.complete()
+        if name is None or name == self._fitting:
+            return ""
+        self._fitting = name
+        kind = self._query.root.type
+        if self._query.ask is not None and not any(
+            self.stated(f.subject, self._query.ask) for f in self.end.about(name)
+        ):
+            topic = topic_of(self._catalogue.relations[self._query.ask].label)
+            return self._words.say("rival", "value_left", name=name, topic=topic)
+        return self._words.say(
+            "rival", "first", name=name, kind=self._catalogue.types[kind].singular if kind else "one"
+        )
 
     def take_in(self, turn: Turn) -> list[Finding]:
         """Note what the results of a turn show; returns what is new on the clues."""
@@ -95,13 +129,13 @@ class Narrator:
         self.findings += new
         return new
 
-    def stated(self, subject: str, relation: str) -> str | None:
-        """The value of a relation that the stretches of pages read so far give for a thing."""
+    def stated(self, subject: str, relation: str) -> tuple[str, str] | None:
+        """The value of a relation that the stretches of pages read so far give for a thing, and the page that does."""
         for url, spans in self._windows.items():
             for fact in self._readings[url].facts:
                 place = fact.evidence.start
                 if (fact.subject, fact.relation) == (subject, relation) and any(a <= place < b for a, b in spans):
-                    return fact.object
+                    return fact.object, url
         return None
 
     def _on_window(self, action: Action) -> list[Finding]:
@@ -117,38 +151,61 @@ class Narrator:
 
     # Reactions -------------------------------------------------------------------------------------------------------
 
-    def _react(self, before: Turn, turn: Turn) -> tuple[str, bool]:
+    def _react(self, before: Turn, turn: Turn, later: Collection[str]) -> tuple[str, bool]:
         """What the results of the turn before come to, and whether they led nowhere."""
         if before[0].tool == "search":
             self.take_in(before)
-            return self._react_to_hits(before[0], turn)
+            return self._react_to_hits(before[0], turn, later)
         return self._react_to_pages(before, self.take_in(before))
 
-    def _react_to_hits(self, search: Action, turn: Turn) -> tuple[str, bool]:
+    def _react_to_hits(self, search: Action, turn: Turn, later: Collection[str]) -> tuple[str, bool]:
         if not search.hits:
             return self._words.say("found", "nothing"), True
         next_urls = [action.url for action in turn if action.tool == "visit"]
         chosen = [hit for hit in search.hits if hit.url in next_urls]
         if not chosen:
-            known = all(hit.url in self._read for hit in search.hits[:5])
-            return self._words.say("found", "seen_before" if known else "unhelpful"), True
-        if self._rng.random() < 0.35:
-            return "", False
+            return self._left_closed(search, later), True
         lists = [hit for hit in chosen if is_list_like(hit)]
-        if lists:
-            return self._words.say("found", "list_page", title=lists[0].title), False
+        if self._looked_up and not any(fold(self._looked_up) in fold(hit.title) for hit in (*search.hits, *lists)):
+            return self._words.say("found", "no_own", name=self._looked_up), False
+        if self._rng.random() < 0.3:
+            return "", False
+        if lists and self._sought:
+            right = [
+                hit for hit in lists if fold(hit.title).startswith((fold(self._sought), "register", "list", "all"))
+            ]
+            if right or len(chosen) == 1:
+                title = f"“{(right or lists)[0].title}”"
+                key = "list_page" if right else "other_list"
+                return self._words.say("found", key, title=title, plural=self._sought), False
         if len(chosen) == 1 and self._is_name(chosen[0].title):
             return self._words.say("found", "own_page", title=_short(chosen[0].title)), False
         return "", False
 
+    def _left_closed(self, search: Action, later: Collection[str]) -> str:
+        """On hits of which none is opened now: read, of use later, or of none."""
+        if self._is_broad(search):
+            return self._words.say("found", "broad")
+        if all(hit.url in self._read for hit in search.hits[:5]):
+            return self._words.say("found", "seen_before")
+        kept = [hit for hit in search.hits if hit.url in later and hit.url not in self._read]
+        if kept:
+            return self._words.say("found", "later", title=self._called(kept[0].url))
+        return self._words.say("found", "no_rival" if self._fitting else "unhelpful")
+
     def _react_to_pages(self, turn: Turn, new: Sequence[Finding]) -> tuple[str, bool]:
         if all(action.window is None for action in turn):
             return self._words.say("learned", "missing"), True
-        said = self._teller.tell(new)
+        said = [*self._teller.tell(new), *self._asked_on(turn)]
         if said:
             return " ".join(said), False
+        again = [f for action in turn for f in self._on_window(action) if f.bearing != "differs"]
+        if again:
+            found = self._rng.choice(again)
+            fact = say_fact(found, self._clues[found.clue], self._rng)
+            return self._words.say("learned", "again" if self._rng.random() < 0.7 else "known", fact=fact), False
         if any(self._on_window(action) for action in turn):
-            return self._words.say("learned", "known"), False
+            return self._words.say("learned", "known_out"), False
         kinds = {action.window.source_kind for action in turn if action.window is not None}
         if kinds <= LOW_TRUST_KINDS:
             return self._words.say("learned", "low_trust"), True
@@ -156,9 +213,28 @@ class Narrator:
         if listing and self._rng.random() < 0.7:
             return self._words.say("learned", "other_class", others=listing, plural=self._sought), True
         topics = self._topics_for(turn)
-        if topics and self._rng.random() < 0.6:
-            return self._words.say("learned", "silent", topic=self._rng.choice(topics)), True
-        return self._words.say("learned", "silent_plain"), True
+        titles = list(dict.fromkeys(self._called(action.url) for action in turn if action.url in self._titles))
+        if topics and len(titles) == 1 and self._rng.random() < 0.6:
+            topic = self._rng.choice(topics)
+            return self._words.say("learned", "silent", topic=topic, page=self._page(titles[0])), True
+        key = "no_rival" if self._fitting else "silent_plain" if len(titles) == 1 else "silent_all"
+        return self._words.say("learned", key), True
+
+    def _asked_on(self, turn: Turn) -> list[str]:
+        """The value asked for, where a page of the turn is the first to give it for what is still in question."""
+        ask = self._query.ask
+        if ask is None:
+            return []
+        root = [f for f in self.findings if len(self._clues[f.clue].address) == 1]
+        out = {f.subject for f in root if f.bearing == "differs"}
+        urls = {action.url for action in turn}
+        for subject, name in {f.subject: f.name for f in root if f.subject not in out}.items():
+            given = None if subject in self._valued else self.stated(subject, ask)
+            if given is not None and given[1] in urls:
+                self._valued.add(subject)
+                topic = topic_of(self._catalogue.relations[ask].label)
+                return [self._words.say("learned", "asked", topic=topic, name=name, value=given[0])]
+        return []
 
     def _other_class(self, turn: Turn) -> str:
         """What the lists of a turn are lists of, where that is not what was searched for."""
@@ -192,7 +268,8 @@ class Narrator:
         if hits is not None and len(titles) <= 3 and not any(action.url in hits for action in turn):
             return self._words.say("back", "candidates", titles=listed(titles))
         if len(titles) == 1:
-            return self._words.say("open", "one", title=titles[0])
+            quoted = titles[0].startswith("“")
+            return self._words.say("open", "titled" if quoted else "one", title=titles[0])
         if len(titles) <= 3:
             return self._words.say("open", "several", titles=listed(titles))
         return self._words.say("open", "many", titles=", ".join(titles[:2]), rest=len(titles) - 2)
@@ -201,15 +278,20 @@ class Narrator:
         words = fold(query)
         plural = self._plural_in(words)
         name = self._name_in(query)
+        self._looked_up, self._sought = "", plural if words.startswith(fold(plural)) else ""
         if name is None:
-            key = "whole_class" if plural and words.startswith(("register", plural)) else "plain"
+            key = "whole_class" if plural and words.startswith(("register", fold(plural))) else "plain"
+            kind = self._query.root.type
+            if key == "whole_class" and kind and plural != self._catalogue.types[kind].plural:
+                return self._words.say("search", "whole_step", plural=plural, kind=self._catalogue.types[kind].singular)
             return self._words.say("search", key, plural=plural, query=query)
         rest = " ".join(words.replace(fold(name), " ").split())
         if not rest or any(rest == fold(t.singular) for t in self._catalogue.types.values()):
+            self._looked_up = name
             return self._words.say("search", "name_only", name=name)
         stated = any(clue.constant == name for clue in self._clues)
         topic = self._topic_in(rest)
-        if topic is not None and not (stated and plural):
+        if topic is not None and not self._sought and not (stated and plural):
             subject = self._name_in(query, leading=True) or name
             if subject != name:
                 return self._words.say("search", "tie", topic=topic, name=subject, other=name)
@@ -217,7 +299,6 @@ class Narrator:
                 return self._words.say("search", "far_end", topic=topic, name=name)
             return self._words.say("search", "fact_of", topic=topic, name=name)
         if plural:
-            self._sought = plural
             return self._words.say("search", "class_of", plural=plural, name=name)
         return self._words.say("search", "plain", query=query)
 
@@ -262,38 +343,11 @@ class Narrator:
     def _is_broad(self, action: Action) -> bool:
         return action.tool == "search" and len(action.query.split()) > 8
 
-    # The question in words -------------------------------------------------------------------------------------------
-
-    def _what(self) -> str:
-        kind = self._query.root.type
-        noun = self._catalogue.types[kind].singular if kind else "thing"
-        if self._query.ask is None:
-            return with_article(noun)
-        return f"the {topic_of(self._catalogue.relations[self._query.ask].label)} of {with_article(noun)}"
-
-    def _phrase(self, clue: NamedClue) -> str:
-        """A clue in a few words: "home ground: a stadium I have to identify", "rector of Kynko College"."""
-        meaning = clue.clue
-        is_of = " of" if clue.inverse else ":"
-        if isinstance(meaning, Edge):
-            kind = meaning.child.type
-            noun = self._catalogue.types[kind].singular if kind else "thing"
-            return f"{clue.topic}{is_of} {with_article(noun)} I have to identify"
-        if isinstance(meaning, Within):
-            return f"{clue.topic}: {_span(meaning)}"
-        if isinstance(meaning, Match):
-            value = meaning.value
-            return f"{clue.topic}{is_of} {value.text if isinstance(value, Literal) else value.name}"
-        return f"a {meaning.type.replace('_', ' ')}"
+    def _page(self, title: str) -> str:
+        """A page inside a sentence: by its headline, or by what it is about."""
+        return title if title.startswith("“") else f"the page on {title}"
 
 
 def _short(title: str) -> str:
     """A title without the name of its site."""
     return title.split(" - ", maxsplit=1)[0].split(" | ", maxsplit=1)[0].strip() or title
-
-
-def _span(clue: Within) -> str:
-    """The range in the words of questions: "between 1970 and 1980", "roughly 19,000"."""
-    if clue.kind == "date":
-        return date_wordings(int(clue.low), int(clue.high))[0].after_copula
-    return number_wordings(clue.low, clue.high, clue.unit)[0]

@@ -12,6 +12,7 @@ comes first, and in every word of the thoughts. Equal arguments give equal trans
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,11 @@ from datagen.web.tools import Web
 BROAD_SHARE = 0.3
 """Attempts that begin with the plain description."""
 BROAD_HITS = 5
+_DANGLING = re.compile(
+    r"(?: (?:an?|and|as|at|between|by|first|for|from|has|have|in|is|its|of|on|or|that|the|their|there|this|to|was|were|what"
+    r"|when|where|which|who|whose|with))+$"
+)
+"""Words that nobody ends a query with, where the cut left them."""
 SOLVERS = (TopDownSolver, BottomUpSolver)
 Solving = TopDownSolver | BottomUpSolver
 
@@ -79,6 +85,10 @@ class SymbolicPolicy:
         return solve_with(self.name, memory, self._competence.parser, question, find)
 
 
+Settled = tuple[Finding, str, str | None]
+"""What convinced, the answer, and its key."""
+
+
 def _reordered(node: Node, rng: random.Random) -> Node:
     """The same conditions in another order; solvers take up what looks equally good in the order given."""
     clues = [replace(c, child=_reordered(c.child, rng)) if isinstance(c, Edge) else c for c in node.clues]
@@ -88,7 +98,7 @@ def _reordered(node: Node, rng: random.Random) -> Node:
 
 def _described(question: str) -> str:
     """The first sentence or so of the question, as somebody in a hurry would paste it."""
-    return " ".join(question.rstrip("?.").split()[:24])
+    return _DANGLING.sub("", " ".join(question.rstrip("?.").split()[:24]))
 
 
 @dataclass(slots=True)
@@ -103,29 +113,35 @@ class _Telling:
     def transcript(self, turns: Sequence[Turn], done: Attempt, *, hasty: bool) -> Transcript:
         events: list[Event] = []
         limit = self.limits.turns
+        later = [{action.url for action in turn} for turn in turns]
+        for number in reversed(range(len(turns) - 1)):
+            later[number] |= later[number + 1]
         for number, turn in enumerate(turns):
             if limit is not None and number >= limit - 1:
                 return Transcript(tuple(events), None, "turns")
-            thought = self.narrator.thought(turns[number - 1], turn) if number else self.narrator.opening(turn)
+            reaction = self.narrator.reaction(turns[number - 1], turn, later[number]) if number else ""
             settled = self._settled() if hasty and number else None
             if settled is not None:
-                return self._answer_hastily(events, number, *settled)
+                return self._answer_hastily(events, number, reaction, settled)
+            thought = (
+                self.narrator.thought(reaction, turns[number - 1], turn) if number else self.narrator.opening(turn)
+            )
             if thought:
                 events.append(Event(number, "thought", thought))
             events += events_of_turn(number, turn)
-        if turns:
-            self.narrator.take_in(turns[-1])
-        return self._concluded(events, len(turns), done)
+        reaction = self.narrator.last_reaction(turns[-1]) if turns else ""
+        return self._concluded(events, len(turns), reaction, done)
 
-    def _concluded(self, events: list[Event], number: int, done: Attempt) -> Transcript:
+    def _concluded(self, events: list[Event], number: int, reaction: str, done: Attempt) -> Transcript:
         if done.answer is None:
-            thought = self.narrator.end.giving_up(done.failure or "")
+            thought = f"{reaction} {self.narrator.end.giving_up(done.failure or '')}".strip()
             ended: Termination = "budget" if done.failure == "budget" else "gave_up"
             events.append(Event(number, "thought", thought))
             return Transcript(tuple(events), None, ended, detail=done.failure or "")
         named = done.answer if self.query.ask is None else self._root_name(done.answer)
         value = done.answer if self.query.ask is not None else None
-        events.append(Event(number, "thought", self.narrator.end.closing(named, value)))
+        closing = self.narrator.end.closing(named, value)
+        events.append(Event(number, "thought", f"{reaction} {closing}".strip()))
         sources = tuple(Shown(url) for url in done.evidence_urls if url in done.urls)
         events.append(Event(number, "answer", done.answer, documents=sources))
         return Transcript(tuple(events), done.answer, "answered", done.answer_key)
@@ -134,13 +150,13 @@ class _Telling:
         """What the pages call the thing whose value this is: the one with most behind it among those that have it."""
         about = [f for f in self.narrator.findings if self._is_at(f, ())]
         names = {f.name: f.subject for f in about if f.bearing != "differs"}
-        having = [n for n, key in names.items() if self.narrator.stated(key, self.query.ask or "") == value]
+        having = [n for n, key in names.items() if self._asked_of(key) == value]
         return max(having or names, key=self.narrator.end.supports, default="it")
 
     # Haste -----------------------------------------------------------------------------------------------------------
 
-    def _settled(self) -> tuple[Finding, str, str | None] | None:
-        """(what convinced, the answer, its key) as soon as something fits one clue, itself or by what it leads to, and
+    def _settled(self) -> Settled | None:
+        """An answer as soon as something fits one clue, itself or by what it leads to, and
         breaks none.
         """
         about = [f for f in self.narrator.findings if self._is_at(f, ())]
@@ -169,13 +185,18 @@ class _Telling:
 
     def _asked_of(self, subject: str) -> str | None:
         """The asked value of a thing, where a page that was read states it."""
-        return self.narrator.stated(subject, self.query.ask or "")
+        stated = self.narrator.stated(subject, self.query.ask or "")
+        return stated and stated[0]
 
-    def _answer_hastily(
-        self, events: list[Event], number: int, found: Finding, answer: str, key: str | None
-    ) -> Transcript:
-        events.append(Event(number, "thought", self.narrator.end.settling(found)))
-        events.append(Event(number, "answer", answer, documents=(Shown(found.fact.evidence.url),)))
+    def _answer_hastily(self, events: list[Event], number: int, reaction: str, settled: Settled) -> Transcript:
+        found, answer, key = settled
+        urls = {found.fact.evidence.url: None}
+        value = self.narrator.stated(found.subject, self.query.ask or "")
+        if value is not None and self.query.ask is not None:
+            urls[value[1]] = None
+        thought = self.narrator.end.settling(found, answer if self.query.ask is not None else None)
+        events.append(Event(number, "thought", f"{reaction} {thought}".strip()))
+        events.append(Event(number, "answer", answer, documents=tuple(map(Shown, urls))))
         return Transcript(tuple(events), answer, "answered", key)
 
 

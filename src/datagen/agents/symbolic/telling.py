@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from datagen.agents.symbolic.comparison import fold
-from datagen.agents.symbolic.findings import Finding, NamedClue, say_fact
+from datagen.agents.symbolic.findings import Finding, NamedClue, clues_of, say_fact
 from datagen.agents.symbolic.wordbank import Wordbank, listed
 from datagen.knowledge.catalogue import Catalogue
+from datagen.knowledge.formula import Query
 
 ROWS = 4
 """Things that one clue is answered for, from which on they are spoken of as a list."""
-TOLD = 2
+TOLD = 3
 """Sentences, at most."""
 
 
@@ -29,16 +30,19 @@ class Teller:
     """Says what pages said, for one attempt."""
 
     def __init__(
-        self, clues: Sequence[NamedClue], catalogue: Catalogue, root: str | None, words: Wordbank, rng: random.Random
+        self, query: Query, findings: Sequence[Finding], catalogue: Catalogue, words: Wordbank, rng: random.Random
     ) -> None:
+        clues = clues_of(query, catalogue)
         self._clues = clues
+        self._findings = findings
+        """All so far, the new ones among them."""
         self._catalogue = catalogue
         self._words = words
         self._rng = rng
         self._settled: set[int] = set()
         """Clues that something was said to fit."""
         self._given = {fold(clue.constant) for clue in clues if clue.constant is not None}
-        self._places = Counter(kind for kind in (root, *(c.leads_to for c in clues)) if kind is not None)
+        self._places = Counter(kind for kind in (query.root.type, *(c.leads_to for c in clues)) if kind is not None)
 
     def tell(self, new: Sequence[Finding]) -> list[str]:
         """Sentences on what is new."""
@@ -67,9 +71,10 @@ class Teller:
         if len(subjects) >= ROWS:
             return [self._rows(clue, about, subjects)]
         out = list(dict.fromkeys(f.name for f in about if f.bearing == "differs"))
+        rest = [f for f in about if f.bearing != "differs"]
         if len(out) < 2:
-            return self._few(clue, about)
-        rest = [f for f in about if f.bearing == "fits"]
+            against = [f for f in about if f.bearing == "differs"]
+            return [*self._few(clue, rest), *self._few(clue, against)]
         return [self._words.say("learned", "several_out", names=listed(out), topic=clue.topic), *self._few(clue, rest)]
 
     def _rows(self, clue: NamedClue, about: Sequence[Finding], subjects: Sequence[str]) -> str:
@@ -104,4 +109,24 @@ class Teller:
         besides = list(dict.fromkeys(f.other for f in alike if f.name == first.name and f.bearing == "link"))
         if besides:
             return [self._words.say("learned", "besides", fact=fact, names=listed(besides))]
+        if first.bearing == "link":
+            return [self._linked(clue, first, fact)]
         return [self._words.say("learned", first.bearing, fact=fact)]
+
+    def _linked(self, clue: NamedClue, found: Finding, fact: str) -> str:
+        """A link, and whether it leads to what is known at its far end."""
+        bearings: dict[str, set[str]] = {}
+        for other in self._findings:
+            if self._clues[other.clue].address[:-1] == clue.address:
+                bearings.setdefault(other.name, set()).add(other.bearing)
+        here = bearings.get(found.other, set())
+        kind = self._catalogue.types[clue.leads_to].singular if clue.leads_to else "one"
+        if "differs" in here:
+            return self._words.say("learned", "link_out", fact=fact, other=found.other)
+        if "fits" in here:
+            return self._words.say("learned", "link_known", fact=fact, kind=kind)
+        known = [name for name, kinds in bearings.items() if "fits" in kinds and "differs" not in kinds]
+        single = clue.relation is not None and clue.relation.single and not clue.inverse
+        if len(known) == 1 and single and not here:
+            return self._words.say("learned", "link_other", fact=fact, known=known[0])
+        return self._words.say("learned", "link", fact=fact)
