@@ -297,7 +297,7 @@ def main() -> None:
         folder = options.snapshot or scratch / "snapshot"
         if options.snapshot is None:
             source = open_source(f"synthetic:seed={SEED},pages={options.pages}")
-            build_snapshot([source], folder, BuildOptions(workers=os.cpu_count() or 1, extraction="fast"))
+            build_snapshot([source], folder, BuildOptions("fast", os.cpu_count() or 1))
         snapshot = Snapshot.open(folder)
         (scratch / "stored").mkdir()
         figures = bench_in_process(snapshot, scratch / "stored")

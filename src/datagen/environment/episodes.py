@@ -127,12 +127,13 @@ class EpisodeTable:
         with self._locked(place, _SLOT.size):
             return self._read(place, nonce)
 
-    def spend(self, handle: object, tool: Tool) -> Episode:
-        """Count one call, or refuse it; returns the episode with the call counted."""
+    def spend(self, handle: object, tool: Tool, times: int = 1) -> Episode:
+        """Count a call, or several that are one request, or refuse them all; returns the episode with them counted."""
         place, nonce = self._find(handle)
         with self._locked(place, _SLOT.size):
             held = self._read(place, nonce)
-            searches, visits = held.searches + (tool == "search"), held.visits + (tool == "visit")
+            searches = held.searches + times * (tool == "search")
+            visits = held.visits + times * (tool == "visit")
             if searches > held.budget.searches or visits > held.budget.visits:
                 raise EpisodeFault(BUDGET_SPENT, f"No {'searches' if tool == 'search' else 'visits'} are left.")
             struct.pack_into("<II", self._map, place + 20, searches, visits)

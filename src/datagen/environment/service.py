@@ -96,9 +96,7 @@ class Service:
         wrong = unknown_fields(raw, _RETRIEVE) or self.core.retrieve_fault(
             queries, raw.get("topk"), raw.get("return_scores")
         )
-        for _ in queries if not wrong else ():
-            wrong = wrong or self._uncounted(raw, "search")
-        return wrong or list(queries)
+        return wrong or self._uncounted(raw, "search", len(queries)) or list(queries)
 
     def reset(self, raw: Mapping[str, Any]) -> Json:
         """Begin an episode: on the task at (split, index) or with an id, or on none."""
@@ -164,7 +162,7 @@ class Service:
             "tasks": [self.tasks.public(number) for number in numbers if number is not None],
         }
 
-    def _uncounted(self, raw: Mapping[str, Any], tool: Tool) -> Json | None:
+    def _uncounted(self, raw: Mapping[str, Any], tool: Tool, times: int = 1) -> Json | None:
         """Count a call that is about to be made; an error where it may not be."""
         handle = raw.get("episode")
         if handle is None:
@@ -172,7 +170,7 @@ class Service:
                 return None
             return error(EPISODE_REQUIRED, "Calls belong to an episode here: begin one with reset, and pass it on.")
         try:
-            self.episodes.spend(handle, tool)
+            self.episodes.spend(handle, tool, times)
         except EpisodeFault as fault:
             return error(fault.code, str(fault))
         return None
