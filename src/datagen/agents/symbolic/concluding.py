@@ -116,7 +116,9 @@ class Conclusion:
 
     def settling(self, found: Finding, value: str | None) -> str:
         """The thought of somebody who does not check further."""
-        said = self._words.say("close", "hasty", name=found.name, topic=self._clues[found.clue].topic)
+        others = {f.name for f in self._findings if f.clue == found.clue and f.bearing != "differs"} - {found.name}
+        key = "hasty_first" if others else "hasty"
+        said = self._words.say("close", key, name=found.name, topic=self._clues[found.clue].topic)
         if value is None or self._asked is None:
             return said
         topic = topic_of(self._asked.label)

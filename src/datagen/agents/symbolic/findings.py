@@ -196,6 +196,7 @@ def say_fact(found: Finding, clue: NamedClue, rng: random.Random) -> str:
         elif _DAY.fullmatch(value):
             said = said.replace("in {o}", "on {o}")
     if not said:
-        return f"the {clue.topic} of {subject} is {value}"
+        several = not clue.relation.single and found.fact.object_key is not None
+        return f"the {clue.topic} of {subject} {'include' if several else 'is'} {value}"
     inside = said if said.startswith("{") else said[:1].lower() + said[1:]
     return inside.replace("{s}", subject).replace("{o}", value).rstrip(".")

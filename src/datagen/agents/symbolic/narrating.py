@@ -10,6 +10,7 @@ next. The narrator sees what the attempt has seen and no more, so a thought can 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from datagen.agents.symbolic.comparison import fold
@@ -23,6 +24,8 @@ from datagen.agents.symbolic.wordbank import Wordbank, listed, topic_of
 from datagen.knowledge.formula import Query
 from datagen.knowledge.reading import Reading
 from datagen.records.page import LOW_TRUST_KINDS
+
+_LISTS = re.compile(r"(?:Register|List|Index) of |All ")
 
 
 class Narrator:
@@ -81,26 +84,27 @@ class Narrator:
 
     def thought(self, reaction: str, before: Turn, turn: Turn) -> str:
         """The thought between two turns: the reaction to the first, and the plan for the second."""
-        told = self._all_fits()
+        told = self._all_fits(turn)
         plan = self._plan(turn, before)
         if self._dead_end and not told and turn[0].tool == "search" and self._rng.random() < 0.4:
             plan = f"{self._words.say('search', 'again')} {plan}"
-        named = before[0].tool == "search" and all(
-            self._called(a.url) in reaction for a in turn if a.url in self._titles
-        )
-        if reaction and not told and named and len(turn) == 1 and turn[0].tool == "visit":
+        opens = before[0].tool == "search" and len(turn) == 1 and turn[0].url in self._titles
+        if not told and opens and _short(self._titles[turn[0].url]) in reaction:
             plan = self._words.say("open", "it") if self._rng.random() < 0.7 else ""
         return " ".join(part for part in (reaction, told, plan) if part)
 
     def last_reaction(self, turn: Turn) -> str:
         """What the results of the last turn come to."""
-        return self._react(turn, (), ())[0] if turn[0].tool == "visit" else ""
+        return self._react(turn, (), ())[0] if turn[0].tool == "visit" else self._words.say("found", "last")
 
-    def _all_fits(self) -> str:
+    def _all_fits(self, turn: Turn) -> str:
         """Said once of a thing that everything read speaks for: what is done next is to look for another one."""
         name = self.end.complete()
         if name is None or name == self._fitting:
             return ""
+        own = turn[0].tool == "visit" and any(self._titles.get(a.url) == name for a in turn)
+        if own and self._query.ask is None:
+            return ""  # its page comes first
         self._fitting = name
         kind = self._query.root.type
         if self._query.ask is not None and not any(
@@ -178,7 +182,7 @@ class Narrator:
                 title = f"“{(right or lists)[0].title}”"
                 key = "list_page" if right else "other_list"
                 return self._words.say("found", key, title=title, plural=self._sought), False
-        if len(chosen) == 1 and self._is_name(chosen[0].title):
+        if len(chosen) == 1 and self._is_name(chosen[0].title) and not self._has_read(chosen[0].title):
             return self._words.say("found", "own_page", title=_short(chosen[0].title)), False
         return "", False
 
@@ -196,7 +200,8 @@ class Narrator:
     def _react_to_pages(self, turn: Turn, new: Sequence[Finding]) -> tuple[str, bool]:
         if all(action.window is None for action in turn):
             return self._words.say("learned", "missing"), True
-        said = [*self._teller.tell(new), *self._asked_on(turn)]
+        entities = [r.entity for action in turn if (r := self._readings.get(action.url)) is not None]
+        said = [*self._teller.tell(new, [e.name for e in entities if e is not None]), *self._asked_on(turn)]
         if said:
             return " ".join(said), False
         again = [f for action in turn for f in self._on_window(action) if f.bearing != "differs"]
@@ -204,8 +209,6 @@ class Narrator:
             found = self._rng.choice(again)
             fact = say_fact(found, self._clues[found.clue], self._rng)
             return self._words.say("learned", "again" if self._rng.random() < 0.7 else "known", fact=fact), False
-        if any(self._on_window(action) for action in turn):
-            return self._words.say("learned", "known_out"), False
         kinds = {action.window.source_kind for action in turn if action.window is not None}
         if kinds <= LOW_TRUST_KINDS:
             return self._words.say("learned", "low_trust"), True
@@ -256,11 +259,11 @@ class Narrator:
         if turn[0].tool == "search":
             return self._plan_search(turn[0].query)
         if turn[0].offset:
-            return self._words.say("open", "further")
+            return self._words.say("open", "further" if len(turn) == 1 else "further_many")
         if before is not None and before[0].tool == "visit" and before[0].batch == turn[0].batch >= 0:
             return self._words.say("open", "remaining")
         titles = list(dict.fromkeys(self._called(a.url) for a in turn if a.url in self._titles))
-        if len(titles) == 1 and titles[0] in {self._called(url) for url in self._read if url in self._titles}:
+        if len(titles) == 1 and self._has_read(titles[0]):
             return self._words.say("open", "another", title=titles[0])
         if not titles:
             return self._words.say("open", "index")
@@ -338,7 +341,12 @@ class Narrator:
     def _called(self, url: str) -> str:
         """What to call a page: by its name, or in quotation marks where the title is more than one."""
         title = _short(self._titles[url])
-        return title if self._is_name(title) or (len(title.split()) <= 3 and ":" not in title) else f"“{title}”"
+        plain = len(title.split()) <= 3 and ":" not in title and not _LISTS.match(title)
+        return title if self._is_name(title) or plain else f"“{title}”"
+
+    def _has_read(self, title: str) -> bool:
+        """Whether a page of this title was read."""
+        return any(_short(self._titles[url]) == _short(title.strip("“”")) for url in self._read if url in self._titles)
 
     def _is_broad(self, action: Action) -> bool:
         return action.tool == "search" and len(action.query.split()) > 8

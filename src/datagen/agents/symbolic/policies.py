@@ -194,7 +194,8 @@ class _Telling:
         value = self.narrator.stated(found.subject, self.query.ask or "")
         if value is not None and self.query.ask is not None:
             urls[value[1]] = None
-        thought = self.narrator.end.settling(found, answer if self.query.ask is not None else None)
+        unsaid = self.query.ask is not None and answer not in reaction
+        thought = self.narrator.end.settling(found, answer if unsaid else None)
         events.append(Event(number, "thought", f"{reaction} {thought}".strip()))
         events.append(Event(number, "answer", answer, documents=tuple(map(Shown, urls))))
         return Transcript(tuple(events), answer, "answered", key)

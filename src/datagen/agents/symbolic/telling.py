@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from datagen.agents.symbolic.comparison import fold
 from datagen.agents.symbolic.findings import Finding, NamedClue, clues_of, say_fact
@@ -41,15 +41,21 @@ class Teller:
         self._rng = rng
         self._settled: set[int] = set()
         """Clues that something was said to fit."""
+        self._out: set[tuple[int, str]] = set()
+        """What was said not to fit."""
         self._given = {fold(clue.constant) for clue in clues if clue.constant is not None}
         self._places = Counter(kind for kind in (query.root.type, *(c.leads_to for c in clues)) if kind is not None)
 
-    def tell(self, new: Sequence[Finding]) -> list[str]:
-        """Sentences on what is new."""
+    def tell(self, new: Sequence[Finding], pages: Collection[str] = ()) -> list[str]:
+        """Sentences on what is new, `pages` being the things whose own pages were read."""
+        considered = {fold(name) for name in pages}
+        considered |= {fold(n) for f in self._findings if f.bearing != "differs" for n in (f.name, f.other)}
+        lists = Counter(f.clue for f in new)
+        new = [f for f in new if f.bearing != "differs" or fold(f.name) in considered or lists[f.clue] >= ROWS]
         said: list[str] = []
         out: set[str] = set()
         stated: set[tuple[str, str, str]] = set()
-        for clue in self._clues:
+        for clue in sorted(self._clues, key=lambda clue: -len(clue.address)):  # a thing before what leads to it
             about = [f for f in new if f.clue == clue.number and f.name not in out]
             about = [f for f in about if f.bearing != "differs" or fold(f.name) not in self._given]
             about = [f for f in about if (f.fact.subject, f.fact.relation, f.fact.object) not in stated]
@@ -98,6 +104,9 @@ class Teller:
         first, *rest = about
         fact = say_fact(first, clue, self._rng)
         if first.bearing == "differs":
+            if (clue.number, first.name) in self._out:
+                return [self._words.say("learned", "out_again", fact=fact, name=first.name)]
+            self._out.add((clue.number, first.name))
             if not self._is_one_of_several(clue) or clue.about is None:
                 return [self._words.say("learned", "differs", fact=fact, name=first.name)]
             kind = self._catalogue.types[clue.about].singular
@@ -107,6 +116,7 @@ class Teller:
         if same:
             return [self._words.say("learned", "shared", fact=fact, names=listed(same))]
         besides = list(dict.fromkeys(f.other for f in alike if f.name == first.name and f.bearing == "link"))
+        besides = [name for name in besides if fold(name) != fold(first.other)]
         if besides:
             return [self._words.say("learned", "besides", fact=fact, names=listed(besides))]
         if first.bearing == "link":

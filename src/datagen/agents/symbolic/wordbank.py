@@ -25,6 +25,7 @@ def _lists() -> dict[str, dict[str, Any]]:
 
 def topic_of(label: str) -> str:
     """What a relation is called inside a sentence: "Founded" is the founding date."""
+    label = label.replace(" - ", " ")
     plain = label.casefold()
     named = _lists()["topics"].get(plain)
     if isinstance(named, str):
