@@ -16,6 +16,7 @@ import gc
 import ipaddress
 import logging
 import multiprocessing
+import signal
 import socket
 import tempfile
 import threading
@@ -169,12 +170,26 @@ def serve_stdio(plan: ServePlan) -> None:
 def serve(plan: ServePlan, announce: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or SIGTERM; `announce` is told the address once every worker listens."""
     check_exposure(plan.host, plan.token)
-    with tempfile.TemporaryDirectory(prefix="datagen-serve-") as folder:
+    with _stopping_in_order(), tempfile.TemporaryDirectory(prefix="datagen-serve-") as folder:
         state = Path(folder)
         EpisodeTable.create(state / "episodes", plan.slots).close()
         Meters.create(state / "meters", plan.workers)
         with _reserved(plan.host, plan.port) as port:
             _supervise(plan, state, port, lambda: announce(address_of(plan.host, port)))
+
+
+@contextmanager
+def _stopping_in_order() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it made is cleared away."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_exposure(host: str, token: str | None) -> None:
@@ -224,7 +239,8 @@ def run_worker(plan: ServePlan, state: Path, worker: int, port: int, channel: Co
     sock = _bound_for_good(plan.host, port)
     server = _server(app, plan.patience_s, sock, lambda: channel.send("listening"))
     threading.Thread(target=_end_with_parent, args=(channel, server), daemon=True).start()
-    server.run(sockets=[])
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C reaches all processes of a terminal
+        server.run(sockets=[])
 
 
 def _server(app: Application, patience_s: float, sock: socket.socket, listening: Callable[[], None]) -> _Server:
