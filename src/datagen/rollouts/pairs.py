@@ -13,7 +13,7 @@ wrong attempts are never a pair. Length is what the model wrote, in characters; 
 
 Ways to go on, where two attempts were in one state (`rollouts.states`), had the same clues evidenced, and parted:
 
-    step_new_clue   both evidence a further clue, one with fewer calls
+    step_new_clue   both evidence a further clue, one with two calls fewer or more
     step_progress   one evidences a further clue, the other goes on and never does
     step_too_early  one evidences a further clue, the other answers instead
     step_stop       every clue is evidenced: one, which is verified, gives its answer, the other goes on calling
@@ -39,6 +39,8 @@ from datagen.rollouts.states import Turns
 
 PAIRS_PER_QUESTION = 8
 """Of either kind: WebThinker samples three attempts per question, which make three pairs at most."""
+FEWER_CALLS = 2
+"""Calls by which a further clue has to be cheaper: a single one is often what a snippet happens to show."""
 TRAJECTORY_RULES = ("correctness", "evidence", "tool_calls", "conciseness")
 STEP_RULES = ("step_too_early", "step_progress", "step_new_clue", "step_stop")
 
@@ -200,7 +202,7 @@ def _step(better: _Sibling, worse: _Sibling, at: int) -> _Candidate | None:
     other = _next_clue(worse, at)
     if other is not None:
         more = worse.turns.costs[other + 1] - worse.turns.costs[at] - cost
-        if more <= 0:
+        if more < FEWER_CALLS:
             return None
         detail = f"One evidenced a further clue after {_calls(cost)}, the other after {cost + more}."
         return _continued(better, worse, at, reached + 1, ("step_new_clue", more, detail))

@@ -116,7 +116,9 @@ class Conclusion:
 
     def settling(self, found: Finding, value: str | None) -> str:
         """The thought of somebody who does not check further."""
-        others = {f.name for f in self._findings if f.clue == found.clue and f.bearing != "differs"} - {found.name}
+        root = [f for f in self._findings if len(self._clues[f.clue].address) == 1]
+        out = {f.name for f in root if f.bearing == "differs"}
+        others = {f.name for f in root if f.clue == found.clue} - out - {found.name}
         key = "hasty_first" if others else "hasty"
         said = self._words.say("close", key, name=found.name, topic=self._clues[found.clue].topic)
         if value is None or self._asked is None:

@@ -25,6 +25,8 @@ from datagen.knowledge.formula import Query
 from datagen.knowledge.reading import Reading
 from datagen.records.page import LOW_TRUST_KINDS
 
+MANY_LINKS = 20
+"""Links from which on a page is an index."""
 _LISTS = re.compile(r"(?:Register|List|Index) of |All ")
 
 
@@ -160,7 +162,7 @@ class Narrator:
         if before[0].tool == "search":
             self.take_in(before)
             return self._react_to_hits(before[0], turn, later)
-        return self._react_to_pages(before, self.take_in(before))
+        return self._react_to_pages(before, self.take_in(before), turn)
 
     def _react_to_hits(self, search: Action, turn: Turn, later: Collection[str]) -> tuple[str, bool]:
         if not search.hits:
@@ -197,7 +199,7 @@ class Narrator:
             return self._words.say("found", "later", title=self._called(kept[0].url))
         return self._words.say("found", "no_rival" if self._fitting else "unhelpful")
 
-    def _react_to_pages(self, turn: Turn, new: Sequence[Finding]) -> tuple[str, bool]:
+    def _react_to_pages(self, turn: Turn, new: Sequence[Finding], after: Turn) -> tuple[str, bool]:
         if all(action.window is None for action in turn):
             return self._words.say("learned", "missing"), True
         entities = [r.entity for action in turn if (r := self._readings.get(action.url)) is not None]
@@ -209,6 +211,9 @@ class Narrator:
             found = self._rng.choice(again)
             fact = say_fact(found, self._clues[found.clue], self._rng)
             return self._words.say("learned", "again" if self._rng.random() < 0.7 else "known", fact=fact), False
+        links = {link.url for action in turn if action.window is not None for link in action.window.links}
+        if len(links) >= MANY_LINKS and after and all(action.url in links for action in after):
+            return self._words.say("found", "index"), False
         kinds = {action.window.source_kind for action in turn if action.window is not None}
         if kinds <= LOW_TRUST_KINDS:
             return self._words.say("learned", "low_trust"), True

@@ -101,7 +101,7 @@ class Teller:
         """The first statement, and whom it holds for besides."""
         if not about:
             return []
-        first, *rest = about
+        first, *rest = self._promising_first(clue, about)
         fact = say_fact(first, clue, self._rng)
         if first.bearing == "differs":
             if (clue.number, first.name) in self._out:
@@ -125,18 +125,33 @@ class Teller:
 
     def _linked(self, clue: NamedClue, found: Finding, fact: str) -> str:
         """A link, and whether it leads to what is known at its far end."""
-        bearings: dict[str, set[str]] = {}
-        for other in self._findings:
-            if self._clues[other.clue].address[:-1] == clue.address:
-                bearings.setdefault(other.name, set()).add(other.bearing)
+        bearings = self._at_far_end(clue)
         here = bearings.get(found.other, set())
         kind = self._catalogue.types[clue.leads_to].singular if clue.leads_to else "one"
         if "differs" in here:
             return self._words.say("learned", "link_out", fact=fact, other=found.other)
-        if "fits" in here:
-            return self._words.say("learned", "link_known", fact=fact, kind=kind)
         known = [name for name, kinds in bearings.items() if "fits" in kinds and "differs" not in kinds]
+        if known == [found.other]:
+            return self._words.say("learned", "link_known", fact=fact, kind=kind)
         single = clue.relation is not None and clue.relation.single and not clue.inverse
         if len(known) == 1 and single and not here:
             return self._words.say("learned", "link_other", fact=fact, known=known[0])
         return self._words.say("learned", "link", fact=fact)
+
+    def _at_far_end(self, clue: NamedClue) -> dict[str, set[str]]:
+        """How the things that the clue may lead to fare on their own clues."""
+        bearings: dict[str, set[str]] = {}
+        for found in self._findings:
+            if self._clues[found.clue].address[:-1] == clue.address:
+                bearings.setdefault(found.name, set()).add(found.bearing)
+        return bearings
+
+    def _promising_first(self, clue: NamedClue, about: Sequence[Finding]) -> list[Finding]:
+        """Links to what fits before links to what is unknown, and those to what is out at the end."""
+        bearings = self._at_far_end(clue)
+
+        def rank(found: Finding) -> int:
+            here = bearings.get(found.other, set())
+            return 2 if "differs" in here else 0 if "fits" in here else 1
+
+        return sorted(about, key=rank) if about[0].bearing == "link" else list(about)
