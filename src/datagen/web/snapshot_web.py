@@ -94,13 +94,17 @@ def make_snippet(text: str, lowered: str, words: list[str]) -> str:
 
 
 def _densest(places: list[tuple[int, int]]) -> int:
+    """Where the stretch begins that holds the most different words; `places` are sorted (place, number of the word)."""
     best, start = 0, 0
+    words = len({number for _, number in places})
     for i, (place, _) in enumerate(places):
-        seen: set[int] = set()
+        seen, end = 0, place + SNIPPET_CHARS * 2 // 3
         for other, number in places[i:]:
-            if other - place > SNIPPET_CHARS * 2 // 3:
+            if other > end:
                 break
-            seen.add(number)
-        if len(seen) > best:
-            best, start = len(seen), place
+            seen |= 1 << number
+        if (found := seen.bit_count()) > best:
+            best, start = found, place
+            if best == words:
+                break
     return start
