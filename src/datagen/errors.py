@@ -13,6 +13,7 @@
     ├── WorkerDiedError         a worker process ended without an answer; finished shards are kept
     ├── ReleaseError            a release is incomplete or fails verification
     ├── ExportError             a release cannot be written in the form that a trainer reads
+    ├── ChatTemplateError   a chat template refuses a conversation, or its pieces cannot be told apart
     ├── StreamStateError        a loader's state belongs to other data or another order; nothing is skipped silently
     ├── TargetNotReachedError   exit code 3: the run ended with fewer accepted questions than asked for
     ├── BudgetReachedError      exit code 4: the next paid call could pass the budget; everything made is kept
@@ -91,6 +92,10 @@ class ReleaseError(DatagenError):
 
 class ExportError(DatagenError):
     """A release cannot be written in the form that a trainer reads."""
+
+
+class ChatTemplateError(DatagenError):
+    """A chat template refuses a conversation, or writes it so that nobody can tell who wrote what."""
 
 
 class StreamStateError(DatagenError):

@@ -24,8 +24,9 @@ _HEAD = re.compile(r'\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:
 _ARGUMENTS: Mapping[str, type[BaseModel]] = {"search": SearchArguments, "visit": VisitArguments}
 _DEEP = 200
 """JSON that nests deeper can be read and not be written again."""
+_SPACED = json.JSONEncoder(ensure_ascii=False).encode
 FOREIGN = "~"
-"""Before a name that the dialect does not have and the log would take for one of its own."""
+"""Before a name that one side does not have and the other would take for one of its own."""
 
 Arguments = Mapping[str, Any]
 
@@ -56,7 +57,7 @@ class ReadCall:
 def loaded(text: str | None) -> Arguments | None:
     """A JSON object; None for anything else."""
     try:
-        raw = orjson.loads(text or "{}")
+        raw = orjson.loads((text or "").strip() or "{}")
         if text and text.count("[") + text.count("{") > _DEEP:
             orjson.dumps(raw)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
@@ -71,7 +72,7 @@ def dumped(raw: Any) -> str:
 
 def spaced(raw: Any) -> str:
     """JSON in the style that models write, with blanks after commas and colons."""
-    return json.dumps(raw, ensure_ascii=False)
+    return _SPACED(raw)
 
 
 def written(name: str, arguments: Arguments | str) -> str:
@@ -114,7 +115,7 @@ class Vocabulary:
     def to_wire(self, tool: str | None, arguments: str | None) -> tuple[str, Arguments | str]:
         """Name and arguments in the dialect."""
         known = self._by_tool.get(tool or "")
-        name = known.name if known else whole(tool or "").removeprefix(FOREIGN)
+        name = known.name if known else self._foreign_to_wire(whole(tool or ""))
         raw = loaded(arguments)
         if raw is None:
             return name, whole(arguments or "").strip()
@@ -124,7 +125,7 @@ class Vocabulary:
         """The calls of the log that a call in the dialect stands for."""
         known = self._by_name.get(name)
         if known is None:
-            foreign = FOREIGN + name if name in self._by_tool or name.startswith(FOREIGN) else name
+            foreign = FOREIGN + name if self._needs_mark(name, self._by_tool) else name
             text = arguments if isinstance(arguments, str) else dumped(arguments)
             return [ReadCall(foreign, text, known=False, fits=not isinstance(arguments, str))]
         if isinstance(arguments, str):
@@ -134,6 +135,17 @@ class Vocabulary:
             return [ReadCall(known.tool, dumped(arguments), fits=False)]
         texts = [dumped(call) for call in calls]
         return [ReadCall(known.tool, text, fits=_fits(known.tool, text)) for text in texts]
+
+    def _foreign_to_wire(self, tool: str) -> str:
+        """The name of a tool that the log does not have, such that it is none of the dialect's either."""
+        bare = tool.removeprefix(FOREIGN)
+        if bare != tool and bare not in self._by_name and self._needs_mark(bare, self._by_tool):
+            return bare
+        return FOREIGN + tool if self._needs_mark(tool, self._by_name) else tool
+
+    @staticmethod
+    def _needs_mark(name: str, taken: Mapping[str, WireTool]) -> bool:
+        return name in taken or name.startswith(FOREIGN)
 
 
 def _fits(tool: str, text: str) -> bool:

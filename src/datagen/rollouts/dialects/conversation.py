@@ -77,7 +77,7 @@ class Conversation:
                 segments.append(Segment(body.removeprefix(self.opening) + END, trained=True, turn=turn.number))
                 messages.append(self.assistant_message(turn, body))
             back = "".join(self._program_frames(turn, messages, last=last))
-            segments.append(Segment("\n" + back, trained=False, turn=turn.number))
+            segments.append(Segment("\n" * turn.by_model + back, trained=False, turn=turn.number))
         made = _joined(segments)
         first = next((k for k, segment in enumerate(made) if segment.trained), len(made))
         return Rendered(made, tuple(messages), self.tools, first)

@@ -32,17 +32,23 @@ _WORDS = (
     "CALL_ID",
     "THINK",
 )
-_NAME = rf"(?:/?(?:{'|'.join(TAGS)})(?![A-Za-z0-9_])|/?SYS>|[|｜])"
+_NAME = rf"(?:/?(?:(?i:{'|'.join(TAGS)})(?![A-Za-z0-9_])|SYS>)|[|｜])"
 _BRACKET = rf"/?(?:{'|'.join(_WORDS)})\]"
-_MARK = re.compile(rf"<(?=\\*{_NAME})|\[(?=\\*{_BRACKET})", re.IGNORECASE)
-_GUARDED = re.compile(rf"([<\[])\\(?=\\*(?:{_NAME}|{_BRACKET}))", re.IGNORECASE)
+_ENDS_OF_WORDS = tuple(sorted({word[-1] + "]" for word in _WORDS}))
+_MARK = re.compile(rf"<(?=\\*{_NAME})|\[(?=\\*{_BRACKET})")
+_GUARDED = re.compile(rf"([<\[])\\(?=\\*(?:{_NAME}|{_BRACKET}))")
 _LONE = re.compile("[\ud800-\udfff]")
 _JSON_ESCAPES = {"<": "\\u003c", "[": "\\u005b"}
 
 
+def _harmless(text: str) -> bool:
+    """Whether a look at single characters shows that no mark is in the text. Pages have many brackets and few of these."""
+    return "<" not in text and not any(end in text for end in _ENDS_OF_WORDS)
+
+
 def guard(text: str) -> str:
     """The text with nothing in it that opens or closes anything."""
-    if "<" not in text and "[" not in text:
+    if _harmless(text):
         return text
     return _MARK.sub(lambda mark: mark.group() + "\\", text)
 
@@ -56,7 +62,7 @@ def unguard(text: str) -> str:
 
 def guard_json(text: str) -> str:
     """The same for JSON text, by escapes of JSON. Text that is no JSON is guarded as text."""
-    if not _MARK.search(text):
+    if _harmless(text) or not _MARK.search(text):
         return text
     try:
         orjson.loads(text)

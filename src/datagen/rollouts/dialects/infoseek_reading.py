@@ -80,15 +80,18 @@ class TagReader:
 
     def _read(self, frame: Frame) -> None:
         self._starts[0] = frame.start
-        body = whole(frame.body)
-        if "\0" in body or body != frame.body:
-            self._fault("unencodable", frame.start, "a NUL or half a surrogate pair in what the model wrote")
-        blocks, fault = blocks_of(body, TAGS, frame.start)
+        blocks, fault = blocks_of(frame.body, TAGS, frame.start)
         for block in blocks:
-            if not self._take(block):
+            if not self._take(self._encodable(block)):
                 return
         if fault is not None:
             self._faults.append(fault)
+
+    def _encodable(self, block: Block) -> Block:
+        text = whole(block.text)
+        if block.tag != "information" and ("\0" in text or text != block.text):
+            self._fault("unencodable", block.start, "a NUL or half a surrogate pair in what the model wrote")
+        return Block(block.tag, text, block.start)
 
     def _take(self, block: Block) -> bool:
         """Read a block where it may stand; False at the first that may not."""

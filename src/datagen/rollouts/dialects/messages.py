@@ -126,3 +126,17 @@ def _parts(content: list[Any]) -> Iterator[str]:
     for part in content:
         if isinstance(part, dict) and isinstance(part.get("text"), str):
             yield part["text"]
+
+
+def with_reasoning_apart(messages: Sequence[Message], key: str = "reasoning_content") -> tuple[Message, ...]:
+    """The messages with thoughts under a key of their own, where templates of reasoning models look for them."""
+    return tuple(_apart(message, key) if message["role"] == "assistant" else message for message in messages)
+
+
+def _apart(message: Message, key: str) -> Message:
+    blocks, fault = blocks_of(_text(message.get("content")), ("think",))
+    thoughts = [block.text.strip() for block in blocks if block.tag]
+    if fault is not None or not thoughts:
+        return message
+    said = "\n\n".join(block.text.strip() for block in blocks if not block.tag)
+    return {**message, "content": said, key: "\n\n".join(thoughts)}

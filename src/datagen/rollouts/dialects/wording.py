@@ -51,7 +51,7 @@ def in_words(result: Event, goal: str = "") -> str:
     if raw is None:
         words = whole(result.text).strip()
         known = result.error is None or error_of(words) is not None
-        return words if known else f"[{result.error}] {words}"
+        return words if known else f"[{whole(result.error or '')}] {words}".strip()
     if isinstance(raw.get("error"), str):
         words = error_in_words(raw)
     elif isinstance(raw.get("results"), list):
