@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -189,12 +190,11 @@ def test_turns_hold_every_action_once_and_searches_in_order(made):
     assert all(len({a.url for a in turn}) == len(turn) for turn in turns if turn[0].tool == "visit")
 
 
-def told(*bearings: tuple[str, str, str], pages: int = 1) -> str:
-    """What is said of statements (bearing, subject, value) on the first clue of a question."""
-    query = COMPETENCE.parser.parse(words(NAMES[0]))
-    clues = clues_of(query, CATALOGUE)
+def statements(bearings: Sequence[tuple[str, str, str]], pages: int = 1) -> list[Finding]:
+    """Statements (bearing, subject, value) on the first clue of a question."""
+    clues = clues_of(COMPETENCE.parser.parse(words(NAMES[0])), CATALOGUE)
     clue = next(c for c in clues if c.relation is not None)
-    found = [
+    return [
         Finding(
             bearing,
             clue.number,
@@ -214,8 +214,17 @@ def told(*bearings: tuple[str, str, str], pages: int = 1) -> str:
         )
         for place, (bearing, subject, value) in enumerate(bearings)
     ]
+
+
+def teller_of(findings: Sequence[Finding]) -> Teller:
     rng = rng_for("telling")
-    return " ".join(Teller(query, found, CATALOGUE, Wordbank(rng), rng).tell(found))
+    return Teller(COMPETENCE.parser.parse(words(NAMES[0])), findings, CATALOGUE, Wordbank(rng), rng)
+
+
+def told(*bearings: tuple[str, str, str], pages: int = 1) -> str:
+    """What is said of statements on the first clue of a question."""
+    found = statements(bearings, pages)
+    return " ".join(teller_of(found).tell(found))
 
 
 def test_lists_are_told_as_lists_and_the_rest_one_by_one():

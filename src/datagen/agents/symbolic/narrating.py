@@ -59,6 +59,8 @@ class Narrator:
         """The name that the last search was for, where it was for no more than that."""
         self._fitting = ""
         """What was said to fit everything."""
+        self._without_value = ""
+        """What was said to fit everything before its asked value was read."""
         self._valued: set[str] = set()
         """Things whose asked value was told."""
         asked = catalogue.relations[query.ask] if query.ask is not None else None
@@ -100,23 +102,22 @@ class Narrator:
         return self._react(turn, (), ())[0] if turn[0].tool == "visit" else self._words.say("found", "last")
 
     def _all_fits(self, turn: Turn) -> str:
-        """Said once of a thing that everything read speaks for: what is done next is to look for another one."""
-        name = self.end.complete()
+        """Said once of a thing that everything read speaks for: its value is wanted then, or whether there is another."""
+        name, ask = self.end.complete(), self._query.ask
         if name is None or name == self._fitting:
             return ""
-        own = turn[0].tool == "visit" and any(self._titles.get(a.url) == name for a in turn)
-        if own and self._query.ask is None:
-            return ""  # its page comes first
+        if ask is not None and not any(self.stated(f.subject, ask) for f in self.end.about(name)):
+            if name == self._without_value:
+                return ""
+            self._without_value = name
+            topic = topic_of(self._catalogue.relations[ask].label)
+            return self._words.say("rival", "value_left", name=name, topic=topic)
+        if turn[0].tool == "visit" and any(self._titles.get(a.url) == name for a in turn):
+            return ""  # its own page comes first
         self._fitting = name
         kind = self._query.root.type
-        if self._query.ask is not None and not any(
-            self.stated(f.subject, self._query.ask) for f in self.end.about(name)
-        ):
-            topic = topic_of(self._catalogue.relations[self._query.ask].label)
-            return self._words.say("rival", "value_left", name=name, topic=topic)
-        return self._words.say(
-            "rival", "first", name=name, kind=self._catalogue.types[kind].singular if kind else "one"
-        )
+        noun = self._catalogue.types[kind].singular if kind else "one"
+        return self._words.say("rival", "first", name=name, kind=noun)
 
     def take_in(self, turn: Turn) -> list[Finding]:
         """Note what the results of a turn show; returns what is new on the clues."""
@@ -276,8 +277,9 @@ class Narrator:
         if hits is not None and len(titles) <= 3 and not any(action.url in hits for action in turn):
             return self._words.say("back", "candidates", titles=listed(titles))
         if len(titles) == 1:
-            quoted = titles[0].startswith("“")
-            return self._words.say("open", "titled" if quoted else "one", title=titles[0])
+            key = "titled" if titles[0].startswith("“") else "one"
+            thorough = self._fitting and self._rng.random() < 0.6
+            return self._words.say("open", "rival" if thorough else key, title=titles[0])
         if len(titles) <= 3:
             return self._words.say("open", "several", titles=listed(titles))
         return self._words.say("open", "many", titles=", ".join(titles[:2]), rest=len(titles) - 2)
