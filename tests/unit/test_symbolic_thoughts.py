@@ -97,3 +97,23 @@ def test_a_broad_query_does_not_end_in_the_middle_of_a_phrase():
         _described("Which town is the home of a club that plays in the")
         == "Which town is the home of a club that plays"
     )
+
+
+def pairs_said(text: str, section: str, key: str) -> set[tuple[str, str]]:
+    """(topic, name) of the sentences in a text that were made from one of the ways to say something."""
+    found = set()
+    for form in FORMS[section][key]:
+        pattern = re.escape(form).replace(r"\{topic\}", "(?P<topic>.+?)").replace(r"\{name\}", "(?P<name>.+?)")
+        pattern = pattern.replace(r"\{value\}", ".+?")
+        found |= {(said["topic"], said["name"]) for said in re.finditer(pattern, text)}
+    return found
+
+
+@pytest.mark.parametrize("policy", SYMBOLIC_POLICIES)
+def test_nothing_is_still_needed_that_a_page_has_given(policy):
+    for name in NAMES:
+        given: set[tuple[str, str]] = set()
+        for event in roll_out(policy, name).events:
+            if event.kind == "thought":
+                assert not given & pairs_said(event.text, "search", "fact_of"), event.text
+                given |= pairs_said(event.text, "learned", "asked")

@@ -55,6 +55,8 @@ class Narrator:
         """Plural of the class that the last search was for."""
         self._dead_end = False
         """Whether the last results led nowhere."""
+        self._listed: set[str] = set()
+        """Plurals of the classes that a list of all was searched for."""
         self._looked_up = ""
         """The name that the last search was for, where it was for no more than that."""
         self._fitting = ""
@@ -112,8 +114,8 @@ class Narrator:
             self._without_value = name
             topic = topic_of(self._catalogue.relations[ask].label)
             return self._words.say("rival", "value_left", name=name, topic=topic)
-        if turn[0].tool == "visit" and any(self._titles.get(a.url) == name for a in turn):
-            return ""  # its own page comes first
+        if any(self._titles.get(a.url) == name or fold(name) in fold(a.query) for a in turn):
+            return ""  # more about itself comes first
         self._fitting = name
         kind = self._query.root.type
         noun = self._catalogue.types[kind].singular if kind else "one"
@@ -292,6 +294,9 @@ class Narrator:
         if name is None:
             key = "whole_class" if plural and words.startswith(("register", fold(plural))) else "plain"
             kind = self._query.root.type
+            if key == "whole_class" and plural in self._listed:
+                return self._words.say("search", "whole_again", plural=plural)
+            self._listed.add(plural)
             if key == "whole_class" and kind and plural != self._catalogue.types[kind].plural:
                 return self._words.say("search", "whole_step", plural=plural, kind=self._catalogue.types[kind].singular)
             return self._words.say("search", key, plural=plural, query=query)
@@ -307,10 +312,19 @@ class Narrator:
                 return self._words.say("search", "tie", topic=topic, name=subject, other=name)
             if self._is_far(topic):
                 return self._words.say("search", "far_end", topic=topic, name=name)
-            return self._words.say("search", "fact_of", topic=topic, name=name)
+            key = "second_source" if self._knows(name, topic) else "fact_of"
+            return self._words.say("search", key, topic=topic, name=name)
         if plural:
             return self._words.say("search", "class_of", plural=plural, name=name)
         return self._words.say("search", "plain", query=query)
+
+    def _knows(self, name: str, topic: str) -> bool:
+        """Whether a page that was read gave this about the thing called so."""
+        about = [f for f in self.findings if fold(f.name) == fold(name)]
+        ask = self._query.ask
+        asked = ask is not None and topic_of(self._catalogue.relations[ask].label) == topic
+        valued = asked and any(self.stated(f.subject, ask or "") is not None for f in about)
+        return valued or any(self._clues[f.clue].topic == topic for f in about)
 
     def _is_far(self, topic: str) -> bool:
         """Whether the question has things only at the far end of a relation: a birthplace, and nobody's own birth."""
