@@ -15,6 +15,7 @@ from pathlib import Path
 QUICK = {
     "certificates.py": ["--sizes", "1000", "10000", "--trees", "500"],
     "chat.py": ["--calls", "5120", "--memory", "20000", "--records", "200", "--only", "ours"],
+    "environment.py": ["--pages", "10000", "--seconds", "3"],
     "generation.py": ["--pages", "1000", "4000", "--questions", "100"],
     "loader.py": ["--rows", "1000000", "--limit", "50000", "--rounds", "2"],
     "orchestration.py": [],

@@ -212,7 +212,7 @@ async def until(seconds: float, clients: int, address: tuple[str, int], made: li
 def served(snapshot: Path, workers: int) -> Iterator[tuple[tuple[str, int], int]]:
     """`datagen serve` as a process of its own: its address and its process id."""
     command = [sys.executable, "-m", "datagen.cli", "serve", str(snapshot), "--port", "0", "--workers", str(workers)]
-    limits = ["--searches", "4000000000", "--visits", "4000000000"]
+    limits = ["--searches", "1000000000", "--visits", "1000000000"]
     process = subprocess.Popen([*command, *limits], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -245,7 +245,7 @@ def bench_http(snapshot: Snapshot, options: argparse.Namespace) -> list[Load]:
     found: list[Load] = []
     with served(snapshot.folder, options.workers) as (address, pid):
         handles = [episode(address) for _ in range(options.clients)]
-        for name, words in (("search, 3 words", 3), ("search, 8 words", 8), ("visit", 0)):
+        for name, words in (("search, 3 words", 3), ("search, 8 words", 8), ("search, 25 words", 25), ("visit", 0)):
             queries, urls = sampled(snapshot, words or 3)
             made: list[list[bytes]] = []
             for i, handle in enumerate(handles):

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,8 +24,9 @@ from datagen.environment.service import ServiceSettings
 from datagen.environment.serving import ServePlan, check_exposure, running
 from datagen.environment.tasks import TaskBank
 from datagen.errors import ConfigError
-from datagen.web.snapshot import Snapshot
+from datagen.web.snapshot import BuildOptions, Snapshot, build_snapshot
 from datagen.web.snapshot_web import SnapshotWeb
+from datagen.web.sources import open_source
 
 pytestmark = pytest.mark.pipeline
 TOKEN = "correct horse battery"
@@ -247,6 +249,26 @@ def test_a_port_that_is_taken_is_refused_with_the_way_out(datagen, small_web):
 
     assert code == 2
     assert "--port 0" in said
+
+
+def test_questions_about_another_snapshot_are_not_served(datagen, small_release, tmp_path):
+    build_snapshot([open_source("synthetic:seed=4,pages=300")], tmp_path / "other", BuildOptions("fast", 1))
+
+    code, _, said = datagen("serve", tmp_path / "other", "--release", small_release)
+
+    assert code == 2
+    assert "its pages do not hold the answers" in said
+
+
+def test_what_comes_to_the_mcp_address_is_bounded_as_well(plan, tmp_path):
+    with running(replace(plan, mcp=True), tmp_path) as address:
+        head = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: "
+
+        assert b'"too_large"' in raw(address, head + b"99999999\r\n\r\n{")
+        assert b'"too_slow"' in raw(address, head + b'20\r\n\r\n{"j')
+        assert b'"foreign_origin"' in raw(
+            address, head + b"2\r\norigin: https://evil.example\r\nconnection: close\r\n\r\n{}"
+        )
 
 
 def test_workers_share_one_budget_to_the_call(small_web):

@@ -12,6 +12,10 @@ import typer
 from datagen.cli.console import say
 from datagen.errors import ConfigError
 
+MAX_COUNT = 1_000_000_000
+MAX_SLOTS = 100_000_000
+"""4 GB of the table of episodes."""
+
 
 def serve(
     snapshot: Annotated[Path, typer.Argument(help="A snapshot folder.")],
@@ -25,10 +29,12 @@ def serve(
     token_env: Annotated[
         str | None, typer.Option(metavar="VARIABLE", help="Environment variable with the token that clients must send.")
     ] = None,
-    searches: Annotated[int, typer.Option(min=0, help="Searches of an episode, at most.")] = 40,
-    visits: Annotated[int, typer.Option(min=0, help="Visits of an episode, at most.")] = 120,
-    gradings: Annotated[int, typer.Option(min=1, help="Answers of an episode that are graded.")] = 1,
-    slots: Annotated[int, typer.Option(min=1, help="Episodes at once, before the oldest is over.")] = 65_536,
+    searches: Annotated[int, typer.Option(min=0, max=MAX_COUNT, help="Searches of an episode, at most.")] = 40,
+    visits: Annotated[int, typer.Option(min=0, max=MAX_COUNT, help="Visits of an episode, at most.")] = 120,
+    gradings: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="Answers of an episode that are graded.")] = 1,
+    slots: Annotated[
+        int, typer.Option(min=1, max=MAX_SLOTS, help="Episodes at once, before the oldest is over.")
+    ] = 65_536,
     open_to_all: Annotated[bool, typer.Option("--open", help="Answer calls without an episode, uncounted.")] = False,
     mcp: Annotated[bool, typer.Option("--mcp", help="Speak MCP at /mcp as well.")] = False,
     stdio: Annotated[
@@ -74,11 +80,19 @@ def serve(
 def _check_inputs(snapshot: Path, release: Path | None) -> None:
     """Say here, once, what every worker would stumble over."""
     from datagen.environment.tasks import TaskBank
+    from datagen.storage import MANIFEST_NAME, read_json
     from datagen.web.snapshot import Snapshot
 
-    Snapshot.open(snapshot)
-    if release is not None:
-        TaskBank.open(release)
+    served = Snapshot.open(snapshot).digest
+    if release is None:
+        return
+    TaskBank.open(release)
+    asked = read_json(release / MANIFEST_NAME)["fields"]["snapshot"]
+    if asked != served:
+        raise ConfigError(
+            f"The questions of {release} are about the snapshot {asked}, and {snapshot} is {served}: its pages do not hold "
+            "the answers. Serve the snapshot that the run's config names."
+        )
 
 
 def _token_from(variable: str | None) -> str | None:

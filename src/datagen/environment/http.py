@@ -127,7 +127,8 @@ class Application:
             if self._skin is not None and self._skin.serves(scope["path"]):
                 self._admit(scope)
                 route = "mcp"
-                await self._skin(scope, receive, send)
+                body = await self._whole_body(scope, receive)
+                await self._skin(scope, _replaying(body, receive), send)
                 status = 200
                 return
             route, status, result = await self._answer(scope, receive)
@@ -182,14 +183,7 @@ class Application:
 
     async def _object(self, scope: Scope, receive: Receive) -> Mapping[str, Any]:
         """The JSON object that a request carries."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY_BYTES):
-                raise _too_large()
-        try:
-            async with asyncio.timeout(self._patience_s):
-                body = await _body(receive)
-        except TimeoutError:
-            raise RefusedError(408, "too_slow", "The body did not come in time.", closing=True) from None
+        body = await self._whole_body(scope, receive)
         try:
             raw = orjson.loads(body or b"{}")
         except orjson.JSONDecodeError:
@@ -197,6 +191,16 @@ class Application:
         if not isinstance(raw, dict):
             raise RefusedError(400, "bad_json", "The body must be one JSON object.")
         return raw
+
+    async def _whole_body(self, scope: Scope, receive: Receive) -> bytes:
+        for name, value in scope["headers"]:
+            if name == b"content-length" and (not value.isdigit() or int(value) > MAX_BODY_BYTES):
+                raise _too_large()
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await _body(receive)
+        except TimeoutError:
+            raise RefusedError(408, "too_slow", "The body did not come in time.", closing=True) from None
 
     def _admit(self, scope: Scope) -> None:
         """Let a request in, or refuse it."""
@@ -274,6 +278,20 @@ async def _body(receive: Receive) -> bytes:
         if size > MAX_BODY_BYTES:
             raise _too_large()
     return b"".join(parts)
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """A body that was read already, and then whatever else the client does."""
+    waiting = True
+
+    async def again() -> MutableMapping[str, Any]:
+        nonlocal waiting
+        if waiting:
+            waiting = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return again
 
 
 def _too_large() -> RefusedError:

@@ -120,6 +120,11 @@ class _Server(uvicorn.Server):
         self._listening = listening
         self._arriving: set[asyncio.Task[Any]] = set()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the business of who runs this; uvicorn would catch them and raise them again at the end."""
+        yield
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([*(sockets or ())])  # a list, though empty: uvicorn opens no socket of its own then
         self._sock.listen(_BACKLOG)
@@ -239,8 +244,10 @@ def run_worker(plan: ServePlan, state: Path, worker: int, port: int, channel: Co
     sock = _bound_for_good(plan.host, port)
     server = _server(app, plan.patience_s, sock, lambda: channel.send("listening"))
     threading.Thread(target=_end_with_parent, args=(channel, server), daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C reaches all processes of a terminal
-        server.run(sockets=[])
+    # Ctrl-C reaches every process of a terminal; the parent tells its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+    server.run(sockets=[])
 
 
 def _server(app: Application, patience_s: float, sock: socket.socket, listening: Callable[[], None]) -> _Server:
