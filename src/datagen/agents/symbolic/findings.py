@@ -109,11 +109,11 @@ def findings_on(reading: Reading, clues: Sequence[NamedClue], classes: Classes) 
     if reading.entity is not None:
         names[reading.entity.key] = reading.entity.name
     every = _all_findings(reading, clues, names, classes.catalogue)
-    told: dict[tuple[str, str, str], Finding] = {}
+    told: dict[tuple[str, int, str], Finding] = {}  # one fact may bear on several clues
     for found in every:
         named = found.name and found.other  # lists link to things that they do not always name
         if named and classes.could_be(found.subject, clues[found.clue].about) and _fits_far(found, clues, classes):
-            told.setdefault((found.subject, found.fact.relation, found.other), found)
+            told.setdefault((found.subject, found.clue, found.other), found)
     return list(told.values())
 
 

@@ -27,6 +27,7 @@ from datagen.records.page import LOW_TRUST_KINDS
 
 MANY_LINKS = 20
 """Links from which on a page is an index."""
+_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 _LISTS = re.compile(r"(?:Register|List|Index) of |All ")
 
 
@@ -271,6 +272,8 @@ class Narrator:
         if before is not None and before[0].tool == "visit" and before[0].batch == turn[0].batch >= 0:
             return self._words.say("open", "remaining")
         titles = list(dict.fromkeys(self._called(a.url) for a in turn if a.url in self._titles))
+        if len(titles) == 1 and _HOST.fullmatch(titles[0]):
+            return self._words.say("open", "linked", title=titles[0])
         if len(titles) == 1 and self._has_read(titles[0]):
             return self._words.say("open", "another", title=titles[0])
         if not titles:

@@ -194,8 +194,11 @@ class _Telling:
         value = self.narrator.stated(found.subject, self.query.ask or "")
         if value is not None and self.query.ask is not None:
             urls[value[1]] = None
-        unsaid = self.query.ask is not None and answer not in reaction
-        thought = self.narrator.end.settling(found, answer if unsaid else None)
+        asked = answer if self.query.ask is not None else None
+        if self.narrator.end.complete() == found.name:
+            thought = self.narrator.end.closing(found.name, asked)  # nothing was left to check
+        else:
+            thought = self.narrator.end.settling(found, asked if answer not in reaction else None)
         events.append(Event(number, "thought", f"{reaction} {thought}".strip()))
         events.append(Event(number, "answer", answer, documents=tuple(map(Shown, urls))))
         return Transcript(tuple(events), answer, "answered", key)
