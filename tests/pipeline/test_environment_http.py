@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -367,3 +369,22 @@ def test_a_server_that_is_told_to_stop_leaves_nothing_behind_and_says_so(small_w
     assert said.rstrip().endswith("stopped")
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_when_connections_run_out_others_wait_and_are_answered_later(address):
+    """The server runs in this process, so its limit on open files is this process's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    place = urlsplit(address)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(entry.name) for entry in Path("/dev/fd").iterdir()) + 3, hard))
+    try:
+        with socket.create_connection((place.hostname, place.port), timeout=20) as first:
+            with contextlib.suppress(OSError), contextlib.ExitStack() as others:
+                while True:
+                    others.enter_context(socket.create_connection((place.hostname, place.port), timeout=20))
+            first.sendall(b"GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            reply = first.recv(65_536)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert reply.startswith(b"HTTP/1.1 200")
+    assert httpx.get(f"{address}/health").status_code == 200
