@@ -9,11 +9,14 @@ import pytest
 from tests.unit.practice_league import CATALOGUE, words
 from tests.unit.test_symbolic_policies import COMPETENCE, NAMES, roll_out, statements, teller_of, told
 
-from datagen.agents.symbolic.findings import Classes, clues_of
+from datagen.agents.symbolic.findings import Classes, clues_of, findings_on
 from datagen.agents.symbolic.logbook import Action
 from datagen.agents.symbolic.narrating import Narrator
 from datagen.agents.symbolic.policies import SYMBOLIC_POLICIES, _described
 from datagen.agents.symbolic.restating import phrase_clue
+from datagen.knowledge.formula import Edge, EntityRef, Match, Node, Query
+from datagen.knowledge.reading import Reading
+from datagen.records.fact import Entity, Evidence, Fact
 from datagen.records.ids import rng_for
 from datagen.records.shipped import shipped_file
 from datagen.web.tools import Link, Window
@@ -117,3 +120,16 @@ def test_nothing_is_still_needed_that_a_page_has_given(policy):
             if event.kind == "thought":
                 assert not given & pairs_said(event.text, "search", "fact_of"), event.text
                 given |= pairs_said(event.text, "learned", "asked")
+
+
+def test_one_fact_bears_on_every_clue_that_it_answers():
+    league = "https://a.example/league"
+    stated = Match("plays_in", EntityRef(league, "Northern League"))
+    query = Query(Node("club", (stated, Edge("plays_in", Node("league", ())))))
+    club = Entity("https://a.example/club", "Vale Rangers", "club", ())
+    evidence = Evidence("p", club.key, 0, 1, ".", "", "reference")
+    fact = Fact(club.key, "plays_in", "Northern League", league, None, evidence, None, None)
+    reading = Reading("p", club.key, "reference", (fact,), (), club, ((league, "Northern League"),), {})
+    found = findings_on(reading, clues_of(query, CATALOGUE), Classes(CATALOGUE, lambda url: None))
+
+    assert {(f.clue, f.bearing) for f in found} == {(0, "fits"), (1, "link")}
