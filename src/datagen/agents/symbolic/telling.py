@@ -132,7 +132,7 @@ class Teller:
             return self._words.say("learned", "link_out", fact=fact, other=found.other)
         known = [name for name, kinds in bearings.items() if "fits" in kinds and "differs" not in kinds]
         if known == [found.other]:
-            return self._words.say("learned", "link_known", fact=fact, kind=kind)
+            return self._words.say("learned", "link_known", fact=fact, other=found.other, kind=kind)
         single = clue.relation is not None and clue.relation.single and not clue.inverse
         if len(known) == 1 and single and not here:
             return self._words.say("learned", "link_other", fact=fact, known=known[0])
