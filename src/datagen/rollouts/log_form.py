@@ -4,8 +4,9 @@ the last thing in it. What the web answered does not matter: a page that is not 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
+
+import orjson
 
 from datagen.records.trajectory import Event
 from datagen.rollouts.faults import Fault, FormatVerdict
@@ -78,6 +79,6 @@ def _answer_faults(events: Sequence[Event]) -> Iterator[Fault]:
 
 def _is_object(arguments: str | None) -> bool:
     try:
-        return isinstance(json.loads(arguments or ""), dict)
-    except (json.JSONDecodeError, RecursionError):
+        return isinstance(orjson.loads(arguments or ""), dict)
+    except orjson.JSONDecodeError:
         return False

@@ -33,8 +33,9 @@ from datagen.rollouts.dialects.turns import Turn
 from datagen.rollouts.faults import FaultCode
 
 _BOX = re.compile(r"(?<!\\)\\boxed\{")
-_BOX_WORD = re.compile(r"\\(?=\\*boxed)")
-_GUARDED_BOX_WORD = re.compile(r"\\(?=\\+boxed)")
+# Runs of backslashes are matched from their first one only, or a long run would take quadratic time.
+_BOX_WORD = re.compile(r"(?<!\\)(\\+)(?=boxed)")
+_GUARDED_BOX_WORD = re.compile(r"(?<!\\)\\(\\+)(?=boxed)")
 _ESCAPED = re.compile(r"\\([\\{}])")
 _SPECIAL = re.compile(r"[\\{}]")
 _RESULT = "\nresult: \n"
@@ -91,12 +92,12 @@ class Fathom(Conversation):
         return f"<tool_call>{written(name, arguments)}</tool_call>"
 
     def write_said(self, text: str, *, answer: bool) -> str:
-        return boxed(text) if answer else _BOX_WORD.sub(r"\\\\", guard(text))
+        return boxed(text) if answer else _BOX_WORD.sub(r"\1\\", guard(text))
 
     def read_said(self, text: str) -> Said:
         boxes = list(_BOX.finditer(text))
         if not boxes:
-            return Said(unguard(_GUARDED_BOX_WORD.sub("", text)).strip(), "other")
+            return Said(unguard(_GUARDED_BOX_WORD.sub(r"\1", text)).strip(), "other")
         faults: list[tuple[FaultCode, str]] = []
         if len(boxes) > 1:
             faults.append(("two_answers", f"there are {len(boxes)} boxes"))
@@ -115,6 +116,11 @@ class Fathom(Conversation):
     def read_result(self, raw_call: str, body: str) -> str | None:
         head = raw_call + _RESULT
         return body[len(head) :] if body.startswith(head) else None
+
+
+def _halved(run: re.Match[str]) -> str:
+    """A run as it was before it was doubled."""
+    return run[1][: max(1, len(run[1]) // 2)]
 
 
 def boxed(answer: str) -> str:

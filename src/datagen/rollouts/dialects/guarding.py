@@ -37,7 +37,7 @@ _BRACKET = rf"/?(?:{'|'.join(_WORDS)})\]"
 _ENDS_OF_WORDS = tuple(sorted({word[-1] + "]" for word in _WORDS}))
 _MARK = re.compile(rf"<(?=\\*{_NAME})|\[(?=\\*{_BRACKET})")
 _GUARDED = re.compile(rf"([<\[])\\(?=\\*(?:{_NAME}|{_BRACKET}))")
-_LONE = re.compile("[\ud800-\udfff]")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _JSON_ESCAPES = {"<": "\\u003c", "[": "\\u005b"}
 
 
@@ -72,5 +72,7 @@ def guard_json(text: str) -> str:
 
 
 def whole(text: str) -> str:
-    """Text that can be encoded: a lone half of a surrogate pair becomes U+FFFD, for no tokenizer takes it."""
-    return text if text.isascii() or not _LONE.search(text) else _LONE.sub("\ufffd", text)
+    """Text that every tokenizer takes: NUL and lone halves of surrogate pairs become U+FFFD."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return _NO_TEXT.sub("\ufffd", text)

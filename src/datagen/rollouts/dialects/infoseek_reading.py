@@ -18,6 +18,7 @@ from datagen.rollouts.dialects.blocks import Block, blocks_of
 from datagen.rollouts.dialects.calls import dumped
 from datagen.rollouts.dialects.frames import Frame
 from datagen.rollouts.dialects.guarding import unguard, whole
+from datagen.rollouts.dialects.reading import without_answer
 from datagen.rollouts.dialects.turns import NO_RESULT
 from datagen.rollouts.dialects.wording import error_of
 from datagen.rollouts.faults import Fault, FaultCode, first_of_each
@@ -73,7 +74,9 @@ class TagReader:
             known = 0 <= fault.where < len(self._starts)
             self._fault(fault.code, self._starts[fault.where if known else -1], fault.sentence)
         faults = first_of_each(self._faults)
-        return Parsed(tuple(self._events), verdict.answer if clean else None, faults, question)
+        if not clean:
+            return Parsed(without_answer(self._events), None, faults, question)
+        return Parsed(tuple(self._events), verdict.answer, faults, question)
 
     def _fault(self, code: FaultCode, where: int, sentence: str) -> None:
         self._faults.append(Fault(code, where, sentence))
@@ -89,7 +92,7 @@ class TagReader:
 
     def _encodable(self, block: Block) -> Block:
         text = whole(block.text)
-        if block.tag != "information" and ("\0" in text or text != block.text):
+        if block.tag != "information" and text != block.text:
             self._fault("unencodable", block.start, "a NUL or half a surrogate pair in what the model wrote")
         return Block(block.tag, text, block.start)
 

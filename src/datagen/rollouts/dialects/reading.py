@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from typing import Literal as OneOf
 
@@ -19,7 +19,7 @@ from datagen.rollouts.log_form import check_events
 
 MODEL_TAGS = ("think", "tool_call", "tool_response")
 BETWEEN_RESULTS = "\n<next_query>\n"
-NO_ANSWER = frozenset({"empty", "broken_frame", "truncated", "forged_result"})
+NO_ANSWER = frozenset({"empty", "broken_frame", "truncated", "forged_result", "unencodable"})
 """Faults after which nothing in the text can be called the answer."""
 
 
@@ -88,9 +88,20 @@ class Reader:
         for fault in verdict.faults:
             known = 0 <= fault.where < len(self._starts)
             self._fault(fault.code, self._starts[fault.where] if known else ending, fault.sentence)
+        goes_on = self._goes_on()
+        if goes_on:
+            self._fault("answer_not_last", ending, "turns without content come after the last word")
         faults = first_of_each(self._faults)
-        unclear = self._two_answers or any(fault.code in NO_ANSWER for fault in faults)
-        return Parsed(tuple(self._events), None if unclear else verdict.answer, faults, self._question)
+        if self._two_answers or goes_on or any(fault.code in NO_ANSWER for fault in faults):
+            return Parsed(without_answer(self._events), None, faults, self._question)
+        return Parsed(tuple(self._events), verdict.answer, faults, self._question)
+
+    def _goes_on(self) -> bool:
+        """Whether turns come after the last event that left none: what they are is unknown, so nothing is the end."""
+        if not self._events:
+            return False
+        unread = self._frames[-1].role != "assistant" and self._events[-1].kind == "answer"
+        return unread or self._events[-1].turn < self._turn
 
     def _fault(self, code: FaultCode, where: int, sentence: str) -> None:
         self._faults.append(Fault(code, where, sentence))
@@ -104,7 +115,7 @@ class Reader:
         body, start = frame.body, frame.start
         if frame.headless and not body.startswith(self._manner.opening):
             body, start = self._manner.opening + body, start - len(self._manner.opening)
-        if "\0" in body or whole(body) != body:
+        if whole(body) != body:
             self._fault("unencodable", start, "a NUL or half a surrogate pair in what the model wrote")
             body = whole(body)
         blocks, fault = blocks_of(body, MODEL_TAGS, start)
@@ -200,6 +211,11 @@ class Reader:
         event = Event(self._turn, kind, text, **fields)
         self._events.append(event)
         return event
+
+
+def without_answer(events: Sequence[Event]) -> tuple[Event, ...]:
+    """The events of a text that leaves open what its answer is: what looked like one must not become one in the log."""
+    return tuple(replace(event, kind="malformed") if event.kind == "answer" else event for event in events)
 
 
 def _order_fault(blocks: Sequence[Block]) -> Fault | None:
