@@ -118,11 +118,6 @@ class Fathom(Conversation):
         return body[len(head) :] if body.startswith(head) else None
 
 
-def _halved(run: re.Match[str]) -> str:
-    """A run as it was before it was doubled."""
-    return run[1][: max(1, len(run[1]) // 2)]
-
-
 def boxed(answer: str) -> str:
     r"""The answer in its box, with a backslash before its own braces and backslashes."""
     escaped = _SPECIAL.sub(lambda special: "\\" + special.group(), guard(answer))
