@@ -77,8 +77,8 @@ class ChatTemplate:
 
     def text(self, messages: Sequence[Message], tools: Sequence[Message] = (), *, reply: bool = False) -> str:
         """The whole text; `reply` adds the template's call for one."""
-        shown = [self._for_template(message) for message in messages]
-        return compiled(self.source, self.today).text(shown, tools, reply=reply, variables=self.variables)
+        given = [self.shown(message) for message in messages]
+        return compiled(self.source, self.today).text(given, tools, reply=reply, variables=self.variables)
 
     def rows(self, messages: Sequence[Message], tools: Sequence[Message] = ()) -> tuple[ChatRow, ...]:
         """The conversation as rows: one where the template keeps its history, more where it rewrites it."""
@@ -127,7 +127,8 @@ class ChatTemplate:
         whole = self.text(messages, tools)
         return _with_context(row, whole) if whole.startswith(row.text) else row
 
-    def _for_template(self, message: Message) -> Message:
+    def shown(self, message: Message) -> Message:
+        """A message as the template takes it."""
         if not message.get("tool_calls"):
             return message
         as_text = self.arguments_as_text
