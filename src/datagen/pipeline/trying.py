@@ -10,10 +10,11 @@ from pathlib import Path
 from datagen import storage
 from datagen.config import DatagenConfig
 from datagen.dataset.statistics import FunnelRow, funnel
-from datagen.errors import DatagenError
+from datagen.errors import ConfigError, DatagenError
 from datagen.pipeline.corpus import build_corpus, derive, has_facts
 from datagen.pipeline.finishing import GATE_ORDER
 from datagen.pipeline.probing import ModelFindings, probe_cast
+from datagen.pipeline.rollout_plan import with_policies
 from datagen.pipeline.workshop import open_workshop
 from datagen.runs.directory import CONFIG_NAME, start_run
 from datagen.runs.shards import Row
@@ -62,7 +63,24 @@ def check_config(config: DatagenConfig) -> list[Finding]:
     shards = -(-section.wave_size // section.shard_size)
     wanted = ", ".join(f"{count:,} {recipe}" for recipe, count in section.target.items())
     plan = f"{wanted}; waves of {section.wave_size:,} candidates in {shards} shards, {section.workers} at a time"
-    return [*findings, Finding("plan", True, f"{plan}; config {config.digest}")]
+    findings.append(Finding("plan", True, f"{plan}; config {config.digest}"))
+    return [*findings, *_check_attempts(config)]
+
+
+def _check_attempts(config: DatagenConfig) -> list[Finding]:
+    """Who will attempt the questions, where the config wants attempts."""
+    section = config.rollouts
+    if section is None:
+        return []
+    try:
+        with_policies(config)
+    except ConfigError as exc:
+        return [Finding("attempts", False, str(exc))]
+    questions = section.questions or sum(config.run.target.values())
+    count = questions * len(section.policies) * section.attempts
+    return [
+        Finding("attempts", True, f"{count:,} by {', '.join(section.policies)}; calls labelled by {section.labeller}")
+    ]
 
 
 def _check_corpus(config: DatagenConfig) -> Finding:

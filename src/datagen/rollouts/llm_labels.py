@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, Field
 
 from datagen.agents.llm.voice import Voice, draw
-from datagen.records.trajectory import Event, StepLabel, StepName
+from datagen.records.trajectory import Event, StepLabel
 
 SHOWN_CHARS = 500
 """Characters of each result that the model sees."""
@@ -58,15 +58,11 @@ class LlmLabeller:
         )
         by_call = {label.call: label for label in asked.value.labels}
         return tuple(
-            StepLabel(number, call.turn, _name(by_call[number].label), (), by_call[number].reason)
+            StepLabel(number, call.turn, by_call[number].label, (), by_call[number].reason)
             if number in by_call
             else _unlabelled(number, call)
             for number, call in enumerate(calls)
         )
-
-
-def _name(label: StepName) -> StepName:
-    return label
 
 
 def _unlabelled(number: int, call: Event) -> StepLabel:
