@@ -120,7 +120,9 @@ def resume(
 
 
 def _refuse_flow_runners(config: DatagenConfig) -> None:
-    if config.run.runner not in {"serial", "process", "thread"}:
+    from datagen.runs.workers import LOCAL_RUNNERS
+
+    if config.run.runner not in LOCAL_RUNNERS:
         raise ConfigError(
             f'run.runner = "{config.run.runner}" is a task runner of the flows: use `python -m flows.local build_dataset '
             "CONFIG`, or `--set run.runner=process` here."
@@ -145,14 +147,12 @@ def _finish(run: Run, *, as_json: bool) -> None:
     from datagen.pipeline.finishing import release, report
     from datagen.pipeline.making import carry_on
     from datagen.pipeline.rollout_plan import plan_rollouts, rollouts_of
-    from datagen.runs.workers import Pool, process_pool, serial, thread_pool
+    from datagen.runs.workers import pool_of
 
     section = run.config.run
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(ProgressBar(lambda: spent_so_far(run)))
-        pool: Pool = serial
-        if section.runner != "serial" and section.workers > 1:
-            pool = stack.enter_context((thread_pool if section.runner == "thread" else process_pool)(section.workers))
+        pool = stack.enter_context(pool_of(section.runner, section.workers))
         carry_on(run, pool=pool, watch=progress)
     if run.config.rollouts is not None:
         carry_on_attempts(plan_rollouts(run.directory, run.config, rollouts_of(run.config)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,7 +104,7 @@ def _config(source: Path, config: str | None, overlays: list[str]) -> DatagenCon
 def carry_on_attempts(plan: RolloutPlan) -> None:
     """Make what is missing, with a line now and then."""
     from datagen.pipeline.rolling import carry_on_rollouts, missing_blocks
-    from datagen.runs.workers import Pool, ShardReport, process_pool, serial, thread_pool
+    from datagen.runs.workers import ShardReport, pool_of
 
     section = plan.config.run
     left = len(missing_blocks(plan))
@@ -122,10 +121,7 @@ def carry_on_attempts(plan: RolloutPlan) -> None:
             f"shard {done:,} of {left:,}: {report.accepted:,} verified{', ' if rest else ''}{rest} in {report.seconds:.1f} s"
         )
 
-    with contextlib.ExitStack() as stack:
-        pool: Pool = serial
-        if section.runner != "serial" and section.workers > 1 and left > 1:
-            pool = stack.enter_context((thread_pool if section.runner == "thread" else process_pool)(section.workers))
+    with pool_of(section.runner, min(section.workers, max(1, left))) as pool:
         carry_on_rollouts(plan, pool=pool, watch=watch)
 
 

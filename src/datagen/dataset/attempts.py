@@ -27,6 +27,7 @@ TABLES = ("trajectories", "preferences")
 ROWS_PER_FILE = 5_000
 """About 100 MB of compressed trajectories."""
 ROW_GROUP_ROWS = 200
+"""A trajectory holds the pages it read, so a row is a hundred times a question's."""
 FIGURE_COLUMNS = [
     "policy", "correct", "answer", "verified", "shortcut", "termination", "answer_check", "n_turns", "n_searches",
     "n_visits", "clue_turns", "reward",

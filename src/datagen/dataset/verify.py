@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.dataset.release import BATCH_ROWS, RELEASE_KIND, RELEASE_VERSION, answer_root, split_of
-from datagen.dataset.verify_attempts import AttemptVerification
+from datagen.dataset.verify_attempts import AttemptVerification, Fault
 from datagen.errors import PageNotFoundError, ReleaseError, StorageError
 from datagen.knowledge.bruteforce import verify_certificate
 from datagen.knowledge.formula import Query, query_from_dict
@@ -37,14 +37,6 @@ Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that does not hold; `row` is a question id or a file name."""
-
-    row: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class Verification:
     """What was checked, and what did not hold."""
 
@@ -57,8 +49,9 @@ class Verification:
 
     def with_attempts(self, attempts: AttemptVerification) -> Verification:
         """This and what was found of the attempts."""
-        more = tuple(Fault(fault.row, fault.sentence) for fault in attempts.faults)
-        return replace(self, faults=(*self.faults, *more), trajectories=attempts.trajectories, calls=attempts.calls)
+        return replace(
+            self, faults=(*self.faults, *attempts.faults), trajectories=attempts.trajectories, calls=attempts.calls
+        )
 
     def raise_if_faulty(self) -> None:
         if self.faults:

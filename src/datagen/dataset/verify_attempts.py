@@ -19,7 +19,7 @@ from datagen.agents.desk import Desk
 from datagen.clients.chat import ToolCall
 from datagen.errors import ReleaseError
 from datagen.knowledge.answer_forms import is_correct
-from datagen.records.question_rows import answer_of
+from datagen.records.question_rows import ANSWER_COLUMNS, answer_of
 from datagen.records.schema import arrow_schema
 from datagen.records.trajectory import MODEL_KINDS
 from datagen.storage import read_batches, read_parquet
@@ -37,8 +37,8 @@ ADDED = ("notice",)
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptFault:
-    """One thing that does not hold; `row` is the id of a trajectory."""
+class Fault:
+    """One thing that does not hold; `row` is the id of a row, or a file name."""
 
     row: str
     sentence: str
@@ -50,7 +50,7 @@ class AttemptVerification:
 
     trajectories: int
     calls: int
-    faults: tuple[AttemptFault, ...]
+    faults: tuple[Fault, ...]
 
 
 def verify_attempts(
@@ -62,26 +62,23 @@ def verify_attempts(
     every = max(1, -(-total // at_most)) if at_most else 1
     web = SnapshotWeb(Snapshot.open(snapshot_dir))
     questions = _questions(folder)
-    faults: list[AttemptFault] = []
+    faults: list[Fault] = []
     checked = calls = 0
     for number, (split, row) in enumerate(_rows(paths)):
         if number % every:
             continue
         place = questions.get(row["question_id"])
-        faults += [AttemptFault(row["id"], said) for said in _faults(split, row, place, web)]
+        faults += [Fault(row["id"], said) for said in _faults(split, row, place, web)]
         calls += sum(event["kind"] == "call" for event in row["events"])
         checked += 1
         if watch is not None:
             watch(checked, -(-total // every))
-    faults += [AttemptFault(pair, said) for pair, said in _pair_faults(folder)]
+    faults += [Fault(pair, said) for pair, said in _pair_faults(folder)]
     return AttemptVerification(checked, calls, tuple(faults))
 
 
 def _questions(folder: Path) -> dict[str, tuple[str, Row]]:
-    columns = [
-        "id", "question", "answer", "answer_aliases", "answer_type", "answer_canonical", "answer_entity",
-        "answer_entity_type", "answer_unit",
-    ]  # fmt: skip
+    columns = ["id", "question", *ANSWER_COLUMNS]
     return {
         row["id"]: (path.name.split("-")[0], row)
         for path in sorted((folder / "data" / "qa").glob("*.parquet"))

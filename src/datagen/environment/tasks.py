@@ -23,20 +23,11 @@ import pyarrow.parquet as pq
 
 from datagen.errors import ReleaseError
 from datagen.records.question import Answer
-from datagen.records.question_rows import answer_of
+from datagen.records.question_rows import ANSWER_COLUMNS, answer_of
 from datagen.rollouts.rewards import check_answer
 from datagen.storage import local_path
 
 PUBLIC = ("id", "question", "recipe")
-HIDDEN = (
-    "answer",
-    "answer_type",
-    "answer_aliases",
-    "answer_canonical",
-    "answer_entity",
-    "answer_entity_type",
-    "answer_unit",
-)
 SPLITS = ("train", "validation", "test")
 MAX_ANSWER_CHARS = 400
 """An answer is a name or a value; an essay that holds it somewhere is none."""
@@ -58,11 +49,11 @@ class TaskBank:
     """Questions by number, by id, and by (split, index)."""
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
-        """`tables` holds the columns of `PUBLIC` and `HIDDEN` for each split."""
+        """`tables` holds the columns of `PUBLIC` and `ANSWER_COLUMNS` for each split."""
         self.splits = {name: table.num_rows for name, table in tables.items()}
         starts = itertools.accumulate(self.splits.values(), initial=0)
         self._first = dict(zip(self.splits, starts, strict=False))
-        parts = [table.select([*PUBLIC, *HIDDEN]) for table in tables.values()]
+        parts = [table.select([*PUBLIC, *ANSWER_COLUMNS]) for table in tables.values()]
         self._table: pa.Table = pa.concat_tables(parts).combine_chunks() if parts else pa.table({})
         self._numbers = {name: n for n, name in enumerate(self._table.column("id").to_pylist())} if parts else {}
 
@@ -75,7 +66,7 @@ class TaskBank:
             raise ReleaseError(
                 f"{path} is no release: it has no questions under data/qa. `datagen run CONFIG` writes one."
             )
-        columns = [*PUBLIC, *HIDDEN]
+        columns = [*PUBLIC, *ANSWER_COLUMNS]
         return cls(
             {
                 split: pa.concat_tables([pq.read_table(name, columns=columns) for name in names])
@@ -90,7 +81,7 @@ class TaskBank:
         from datagen.records.schema import arrow_schema
 
         full = arrow_schema("questions")
-        schema = pa.schema([full.field(name) for name in (*PUBLIC, *HIDDEN)])
+        schema = pa.schema([full.field(name) for name in (*PUBLIC, *ANSWER_COLUMNS)])
         kept = {
             split: [{name: row[name] for name in schema.names} for row in part] for split, part in rows.items() if part
         }
@@ -121,7 +112,7 @@ class TaskBank:
 
     def answer(self, number: int) -> Answer:
         """For graders on this side of the wire; nothing that comes from here may be sent."""
-        return answer_of(self._row(number, HIDDEN))
+        return answer_of(self._row(number, ANSWER_COLUMNS))
 
     def _row(self, number: int, columns: Sequence[str]) -> dict[str, Any]:
         return {name: self._table.column(name)[number].as_py() for name in columns}

@@ -24,6 +24,7 @@ from datagen import storage
 from datagen.agents.budget import Budget, Limits
 from datagen.agents.roles import Policy
 from datagen.clients.billing import billing
+from datagen.dataset.attempts import ROW_GROUP_ROWS, TABLES
 from datagen.pipeline.rollout_cast import Studio, open_studio
 from datagen.pipeline.rollout_plan import RolloutPlan, open_plan, read_questions
 from datagen.records.schema import arrow_schema
@@ -38,9 +39,6 @@ from datagen.runs.workers import Block, Pool, ShardReport, Work
 from datagen.storage import Manifest
 
 ROLLOUTS_KIND, ROLLOUTS_VERSION = "rollouts", 1
-TABLES = ("trajectories", "preferences")
-ROW_GROUP_ROWS = 200
-"""A trajectory holds the pages it read, so a row is a hundred times a question's."""
 
 Watch = Callable[[ShardReport], None]
 

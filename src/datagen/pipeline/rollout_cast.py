@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,9 +30,6 @@ from datagen.web.snapshot import Snapshot
 from datagen.web.snapshot_web import SnapshotWeb
 from datagen.web.tools import Web
 
-SWITCH_INTERVAL = 0.0005
-"""Attempts wait for sockets and now and then compute; see `pipeline.workshop`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Studio:
@@ -60,7 +56,6 @@ def open_studio(plan: RolloutPlan) -> Studio:
         )
     client: ChatClient | None = None
     if plays_models(config.cast):
-        sys.setswitchinterval(SWITCH_INTERVAL)
         client = open_service(config, plan.directory)
     catalogue = FactGraph.load(graph_folder(snapshot, config.knowledge)).catalogue
     competence = Competence.of(catalogue, Parser(catalogue), READINGS_KEPT)

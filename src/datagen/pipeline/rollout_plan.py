@@ -24,6 +24,7 @@ from datagen.config.rollouts import RolloutsConfig
 from datagen.errors import ConfigError, RunDirectoryError, boundary
 from datagen.pipeline.casting import prompt_book
 from datagen.records.ids import content_id
+from datagen.records.question_rows import ANSWER_COLUMNS
 from datagen.runs.directory import CONFIG_NAME
 from datagen.runs.shards import Row
 from datagen.runs.workers import Block
@@ -32,10 +33,7 @@ from datagen.web.snapshot import Snapshot
 PLAN_NAME = "plan.json"
 PLAN_VERSION = 1
 LIVE_HINT = "rollouts need a frozen snapshot; point web.snapshot at the one that the run sealed."
-QUESTION_COLUMNS = [
-    "id", "question", "answer", "answer_aliases", "answer_type", "answer_canonical", "answer_entity",
-    "answer_entity_type", "answer_unit", "recipe", "certificate", "evidence", "hops", "tree",
-]  # fmt: skip
+QUESTION_COLUMNS = ["id", "question", *ANSWER_COLUMNS, "recipe", "certificate", "evidence", "hops", "tree"]
 RULES = "rules"
 """The labeller that is no model."""
 TIMING_ONLY = ("shard_size",)

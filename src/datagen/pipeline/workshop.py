@@ -10,7 +10,6 @@ waits for replies; shards in flight share these threads, so that the tail of one
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -176,10 +175,6 @@ def forget_workshops() -> None:
 def open_workshop(run: Run, *, offline: bool = False) -> Workshop:
     """Load everything. `offline` answers models, searches and fetches from what the run has seen."""
     config = run.config
-    if plays_models(config.cast):
-        # Candidates wait for sockets and now and then compute. With Python's 5 ms, every reply would wait so long for
-        # whoever computes; measured with four busy threads, calls took five times as long.
-        sys.setswitchinterval(0.0005)
     client = open_service(config, run.directory, offline=offline) if plays_models(config.cast) else None
     place = open_place(run, offline=offline)
     graph = place.graph

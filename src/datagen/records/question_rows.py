@@ -7,6 +7,17 @@ from typing import Any
 
 from datagen.records.question import Answer
 
+ANSWER_COLUMNS = (
+    "answer",
+    "answer_aliases",
+    "answer_type",
+    "answer_canonical",
+    "answer_entity",
+    "answer_entity_type",
+    "answer_unit",
+)
+"""What `answer_of` reads, and what no policy may see."""
+
 
 def answer_of(row: Mapping[str, Any]) -> Answer:
     """The gradable answer of a question's row."""

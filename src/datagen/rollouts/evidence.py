@@ -32,10 +32,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from datagen.knowledge.borders import goes_on
 from datagen.knowledge.catalogue import CLOSURE_MEMBERS_FORMS, CLOSURE_SUBJECTS_FORMS
 from datagen.knowledge.formula import Clue, ClueAddress, Edge, IsA, query_from_dict, walk_clues
 from datagen.records.trajectory import Event
-from datagen.rollouts.mentions import answer_turns, folded, goes_on, states
+from datagen.rollouts.mentions import answer_turns, folded, states
 from datagen.rollouts.showing import Piece, asked_results, pieces_of, same_address, squeezed
 
 if TYPE_CHECKING:  # reading facts needs pyarrow, and this module is imported by trainers for rewards

@@ -26,6 +26,7 @@ from functools import lru_cache
 
 import orjson
 
+from datagen.knowledge.borders import goes_on
 from datagen.records.trajectory import Event
 from datagen.rollouts.showing import Piece, asked_results, pieces_of
 
@@ -59,26 +60,6 @@ def states(said: str, forms: Sequence[str]) -> bool:
 
 def _is_in(said: str, pattern: re.Pattern[str]) -> bool:
     return any(not goes_on(said, found.start()) and not goes_on(said, found.end()) for found in pattern.finditer(said))
-
-
-def goes_on(text: str, place: int) -> bool:
-    """Whether a word or a number goes on across a place in a text. Scripts without case may set no spaces between words.
-
-    >>> goes_on("Opened: 1901", 11), goes_on("12.5", 2), goes_on("in 1987.", 7)
-    (True, True, False)
-    """
-    before, after = text[max(place - 2, 0) : place], text[place : place + 2]
-    if not before or not after:
-        return False
-    if after[0] in ".,":
-        return before[-1].isdecimal() and after[1:].isdecimal()
-    if before[-1] in ".,":
-        return before[:-1].isdecimal() and after[0].isdecimal()
-    return _in_word(before[-1]) and _in_word(after[0])
-
-
-def _in_word(char: str) -> bool:
-    return char.isdigit() or char == "_" or char.lower() != char.upper()
 
 
 @lru_cache(maxsize=16_384)

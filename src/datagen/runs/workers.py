@@ -22,7 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
-from datagen.errors import WorkerDiedError
+from datagen.errors import ConfigError, WorkerDiedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class ShardReport:
     seconds: float
 
 
+LOCAL_RUNNERS = frozenset({"serial", "process", "thread"})
 Work = Callable[[str, int, int], ShardReport]
 Pool = Callable[[Work, str, Sequence[Block]], Iterator[ShardReport]]
 
@@ -91,6 +92,21 @@ def thread_pool(workers: int) -> Iterator[Pool]:
         yield run
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def pool_of(runner: str, workers: int) -> Iterator[Pool]:
+    """The pool that a config names. Raises `ConfigError` for runners that only flows have."""
+    if runner not in LOCAL_RUNNERS:
+        raise ConfigError(
+            f'run.runner = "{runner}" is a task runner of the flows: use `python -m flows.local FLOW CONFIG`, or '
+            "`--set run.runner=process` here."
+        )
+    if runner == "serial" or workers == 1:
+        yield serial
+        return
+    with (thread_pool if runner == "thread" else process_pool)(workers) as pool:
+        yield pool
 
 
 def end_with_parent() -> None:

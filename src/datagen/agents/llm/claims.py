@@ -20,6 +20,7 @@ from datagen.agents.llm.open_book import page_section
 from datagen.agents.llm.voice import Voice, draw
 from datagen.clients.billing import current_bill
 from datagen.errors import UnusableReplyError
+from datagen.knowledge.borders import goes_on
 from datagen.knowledge.grounding import Quotation
 from datagen.records.page import Page
 
@@ -100,26 +101,9 @@ def find_quote(text: str, quote: str) -> tuple[int, int] | None:
     for words in (quote.split(), plain(quote).split()):
         if words:
             for found in re.finditer(r"\s+".join(map(re.escape, words)), text):
-                if not (_goes_on(text, found.start()) or _goes_on(text, found.end())):
+                if not (goes_on(text, found.start()) or goes_on(text, found.end())):
                     return found.span()
     return None
-
-
-def _goes_on(text: str, place: int) -> bool:
-    """Whether a word or a number goes on across a place in a text."""
-    before, after = text[max(place - 2, 0) : place], text[place : place + 2]
-    if not before or not after:
-        return False
-    if after[0] in ".,":
-        return before[-1].isdecimal() and after[1:].isdecimal()
-    if before[-1] in ".,":
-        return before[:-1].isdecimal() and after[0].isdecimal()
-    return _in_word(before[-1]) and _in_word(after[0])
-
-
-def _in_word(char: str) -> bool:
-    """Letters with upper and lower case, and digits. Scripts without case often set no spaces between words."""
-    return char.isdigit() or char.lower() != char.upper()
 
 
 def _windows(page: Page) -> Iterator[tuple[int, Page]]:

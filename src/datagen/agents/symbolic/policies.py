@@ -43,7 +43,6 @@ _DANGLING = re.compile(
     r"|when|where|which|who|whose|with))+$"
 )
 """Words that nobody ends a query with, where the cut left them."""
-SOLVERS = (TopDownSolver, BottomUpSolver)
 Solving = TopDownSolver | BottomUpSolver
 
 

@@ -17,15 +17,12 @@ from datasets import Features, List, Value
 from datagen.dataset.exports.reading import ReleaseTables, Row
 from datagen.knowledge.answer_forms import accepted_forms
 from datagen.records.question import Answer
-from datagen.records.question_rows import answer_of
+from datagen.records.question_rows import ANSWER_COLUMNS, answer_of
 
 STRING, INT = Value("string"), Value("int32")
 TRUTH = {"target": List(STRING), "type": STRING, "canonical": STRING, "unit": STRING}
 GRADING = Features({"task_id": STRING, "split": STRING, **TRUTH})
-QUESTION_COLUMNS = (
-    "id", "question", "answer", "answer_aliases", "answer_type", "answer_canonical", "answer_entity",
-    "answer_entity_type", "answer_unit", "recipe", "difficulty",
-)  # fmt: skip
+QUESTION_COLUMNS = ("id", "question", *ANSWER_COLUMNS, "recipe", "difficulty")
 DIFFICULTY = {"vertices": INT, "depth": INT, "clues": INT, "min_documents": INT}
 
 
