@@ -15,8 +15,11 @@
     ├── ExportError             a release cannot be written in the form that a trainer reads
     ├── ChatTemplateError   a chat template refuses a conversation, or its pieces cannot be told apart
     ├── StreamStateError        a loader's state belongs to other data or another order; nothing is skipped silently
+    ├── TrainingError           training cannot go on: a loss that is no number, rows that no model can be given
+    │   └── CheckpointError         a checkpoint cannot be written or read; the last good one is left as it was
     ├── TargetNotReachedError   exit code 3: the run ended with fewer accepted questions than asked for
     ├── BudgetReachedError      exit code 4: the next paid call could pass the budget; everything made is kept
+    ├── EngineError             an engine that samples from a policy broke; the attempt has no reward
     ├── EndpointError           one call to a model or a search service failed
     │   ├── ThrottledError          told to wait (429, 503 with Retry-After)
     │   ├── OverloadedError         the server failed (5xx)
@@ -100,6 +103,18 @@ class ChatTemplateError(DatagenError):
 
 class StreamStateError(DatagenError):
     """A loader's saved state does not belong to the data it is loaded into."""
+
+
+class TrainingError(DatagenError):
+    """Training cannot go on."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint cannot be written or read; the last good one is left as it was."""
+
+
+class EngineError(DatagenError):
+    """An engine broke while it sampled: the fault of no policy."""
 
 
 class TargetNotReachedError(DatagenError):

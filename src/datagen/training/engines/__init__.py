@@ -1,0 +1,1 @@
+"""Who samples: a model in this process, or a server."""
