@@ -9,6 +9,7 @@ section.key=value` overlays one key, and the resolved config is written into the
     [gates]      what a question must pass
     [cast]       who plays the roles: programs, or models at endpoints (`cast.file` may hold this section)
     [rollouts]   attempts at the questions: who, how often, and what they may spend
+    [training]   a policy that learns from attempts, and from attempts of its own
     [run]        seed, how many questions, waves, shards, workers
     [release]    the folder that readers get
 
@@ -31,6 +32,7 @@ from datagen.config.cast import SYMBOLIC, CastConfig, EndpointConfig, ModelConfi
 from datagen.config.live import LiveConfig
 from datagen.config.rollouts import RolloutsConfig
 from datagen.config.section import Section, Share
+from datagen.config.training import TrainingConfig
 from datagen.errors import ConfigError
 from datagen.records.ids import content_id
 from datagen.records.shipped import shipped_file
@@ -44,6 +46,7 @@ NOT_IDENTITY = {
     "run.workers": "timing only",
     "run.runner": "timing only",
     "rollouts": "attempts come after the questions; a rollout directory keeps an identity of its own",
+    "training": "learns from the rows; a training directory keeps an identity of its own",
     "release": "applied after the rows are made",
     "cast.file": "its contents are laid into the section",
     "cast.endpoints": "where a model is served; which model, and how it is sampled, is identity",
@@ -229,6 +232,8 @@ class DatagenConfig(Section):
     cast: CastConfig = CastConfig()
     rollouts: RolloutsConfig | None = None
     """Attempts at the accepted questions; none are made where the section is missing."""
+    training: TrainingConfig | None = None
+    """A policy that learns from the rows; nothing is trained where the section is missing."""
     run: RunSection = RunSection()
     release: ReleaseConfig = ReleaseConfig()
 
@@ -366,5 +371,6 @@ __all__ = [
     "LiveConfig",
     "ModelConfig",
     "RoleName",
+    "TrainingConfig",
     "load_config",
 ]

@@ -11,6 +11,7 @@ class StepRewardConfig(Section):
     """Constants of Fathom's step-level reward (spec fathom §3.2)."""
 
     format_weight: float = 0.1
+    """Worth of an attempt whose turns are all well formed."""
     c1: float = 0.2
     """Credit of a wrong answer for new searches."""
     c2: float = 0.2
