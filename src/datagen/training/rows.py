@@ -39,6 +39,8 @@ class TrainRow:
     """Log-probabilities under the policy that the ratio is taken to."""
     ref_logprobs: Floats | None = None
     """Log-probabilities under the reference model."""
+    sampler_logprobs: Floats | None = None
+    """As the engine gave them, where `old_logprobs` were recomputed; for corrections of that mismatch."""
     policy_id: str = "policy"
     group_id: str = ""
     """Rows that are compared with each other: attempts at one question."""
@@ -78,7 +80,7 @@ class TrainRow:
 
 
 WEIGHTS = ("rl_weight", "ce_weight", "kl_weight")
-STREAMS = (*WEIGHTS, "advantage", "old_logprobs", "ref_logprobs")
+STREAMS = (*WEIGHTS, "advantage", "old_logprobs", "ref_logprobs", "sampler_logprobs")
 
 
 def with_streams(row: TrainRow, **streams: Any) -> TrainRow:

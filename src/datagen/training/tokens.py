@@ -34,6 +34,8 @@ class TokenBatch:
     """(R,) int64: number of the pair that a row belongs to, -1 for none."""
     chosen: Tensor | None = None
     """(R,) bool: whether it is the preferred one of its pair."""
+    sampler_logprobs: Tensor | None = None
+    """As the engine gave them, where `old_logprobs` were recomputed by the learner; None where the two are one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +52,9 @@ class Loss:
 class Objective(Protocol):
     """From log-probabilities to a loss. Pure: the same tokens give the same loss."""
 
-    needs_entropy: bool
-    """Whether entropy has to carry a gradient."""
+    @property
+    def needs_entropy(self) -> bool:
+        """Whether entropy has to carry a gradient."""
+        ...
 
     def __call__(self, tokens: TokenBatch) -> Loss: ...
