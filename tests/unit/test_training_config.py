@@ -11,13 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from datagen.config import DatagenConfig, load_config, parse_config
-from datagen.config.training import (
-    NOT_TRAINING_IDENTITY,
-    RlConfig,
-    StageConfig,
-    TrainingConfig,
-    changed_training_keys,
-)
+from datagen.config.reinforcement import RlConfig, StageConfig
+from datagen.config.training import NOT_TRAINING_IDENTITY, TrainingConfig, changed_training_keys
 from datagen.errors import ConfigError
 
 
@@ -101,6 +96,16 @@ def test_what_changes_a_weight_is_named_when_a_resume_is_refused(overlay):
     assert changed_training_keys(training(base), training(base, overlay)) == [
         overlay.partition("=")[0].removeprefix("training.")
     ]
+
+
+def test_setting_one_key_of_an_optimiser_leaves_the_others_as_they_were():
+    sft = training("[training.sft]", "training.sft.optimizer.learning_rate=0.5").sft
+    rl = training("[training.rl]", "training.rl.optimizer.warmup=3").rl
+
+    assert sft is not None
+    assert rl is not None
+    assert (sft.optimizer.learning_rate, sft.optimizer.schedule, sft.optimizer.warmup) == (0.5, "cosine", 20)
+    assert (rl.optimizer.learning_rate, rl.optimizer.warmup) == (1e-6, 3)
 
 
 def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

@@ -21,64 +21,14 @@ from collections.abc import Mapping
 from typing import Any, Self
 from typing import Literal as OneOf
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from datagen.config.rollouts import StepRewardConfig
-from datagen.config.section import Section, Share
+from datagen.config.learner import OptimizerConfig, TrainedModelConfig
+from datagen.config.reinforcement import RlConfig
+from datagen.config.section import Section
 
-TINY = "tiny"
-"""The model that is made here, with random weights, instead of being read."""
 Split = OneOf["train", "validation", "test"]
 Mode = OneOf["greedy", "sampled", "no_search"]
-
-
-class TinyConfig(Section):
-    """Sizes of a Qwen3-shaped model with random weights."""
-
-    layers: int = Field(default=3, ge=1)
-    """Blocks."""
-    hidden: int = Field(default=96, ge=8)
-    """Width of the residual stream."""
-    feed_forward: int = Field(default=256, ge=8)
-    """Width inside the feed-forward blocks."""
-    heads: int = Field(default=3, ge=1)
-    """Attention heads; keys and values have as many."""
-    positions: int = Field(default=4096, ge=16)
-    """Longest sequence, in tokens."""
-
-
-class LoraConfig(Section):
-    """Low-rank adapters that are trained in place of the weights (arXiv 2106.09685)."""
-
-    rank: int = Field(default=32, ge=1)
-    """Width of the bottleneck."""
-    alpha: float = Field(default=64, gt=0)
-    """The adapter is scaled by alpha / rank."""
-    dropout: Share = 0.0
-    """Share of the adapter's inputs that is dropped; above 0, two passes over the same tokens differ."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Names of the linear layers that get one."""
-
-
-class TrainedModelConfig(Section):
-    """Weights, tokenizer, adapters."""
-
-    path: str = TINY
-    """A folder or a name as `transformers` reads it, a checkpoint of an earlier run, or "tiny"."""
-    tokenizer: str = ""
-    """A tokenizer file or folder; the model's own where empty. The tiny model has one of its own that is made from pages."""
-    framing: OneOf["auto", "compact", "chat"] = "auto"
-    """How questions, calls and results become tokens: compact has one token for each mark, chat is the model's own
-    template; auto is compact for the tiny model and chat for every other."""
-    precision: OneOf["auto", "float32", "bfloat16"] = "auto"
-    """Of forward and backward passes; weights and optimiser stay in float32. auto is bfloat16 on a GPU."""
-    device: str = "auto"
-    """Such as "cpu" or "cuda:0"; auto is a GPU where there is one."""
-    checkpointing: bool = False
-    """Compute activations anew in the backward pass: less memory, about a third more time."""
-    tiny: TinyConfig = TinyConfig()
-    lora: LoraConfig | None = None
-    """Train adapters; all weights are trained where the section is missing."""
 
 
 class TrainingDataConfig(Section):
@@ -98,34 +48,20 @@ class TrainingDataConfig(Section):
     """Longer sequences are left out, and counted."""
 
 
-class OptimizerConfig(Section):
-    """Optimiser and schedule."""
+class SftOptimizerConfig(OptimizerConfig):
+    """The optimiser of imitation."""
 
-    kind: OneOf["adamw", "muon"] = "adamw"
-    """muon: Muon for the matrices inside the blocks, AdamW for the rest."""
-    learning_rate: float = Field(default=1e-4, gt=0)
-    """Of AdamW."""
-    muon_learning_rate: float = Field(default=1.5e-2, gt=0)
-    """Of Muon."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """Decays of AdamW's two moments."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled, of matrices alone."""
-    clip_norm: float | None = Field(default=1.0, gt=0)
-    """Longest gradient; longer ones are scaled down."""
-    schedule: OneOf["constant", "linear", "cosine"] = "constant"
-    """How the rate falls after the warm-up."""
-    warmup: int = Field(default=0, ge=0)
+    warmup: int = Field(default=20, ge=0)
     """Updates over which the rate rises from 0."""
-    floor: Share = 0.05
-    """Share of the rate that is left at the end of a falling schedule."""
+    schedule: OneOf["constant", "linear", "cosine"] = "cosine"
+    """How the rate falls after the warm-up."""
 
-    @field_validator("betas")
-    @classmethod
-    def _are_decays(cls, betas: tuple[float, float]) -> tuple[float, float]:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas are at least 0 and below 1, not {betas}")
-        return betas
+
+class DpoOptimizerConfig(OptimizerConfig):
+    """The optimiser of preference learning, which takes small steps."""
+
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Of AdamW."""
 
 
 class SftConfig(Section):
@@ -139,7 +75,7 @@ class SftConfig(Section):
     """Attempts of one update."""
     tokens_per_bin: int = Field(default=8192, ge=16)
     """Tokens of one forward pass."""
-    optimizer: OptimizerConfig = OptimizerConfig(schedule="cosine", warmup=20)
+    optimizer: SftOptimizerConfig = SftOptimizerConfig()
     """Optimiser and schedule of imitation."""
 
 
@@ -158,113 +94,8 @@ class DpoConfig(Section):
     """Divide each log-ratio by its tokens, so that length alone earns nothing."""
     rules: tuple[str, ...] = ()
     """Only pairs that these rules made; all where empty."""
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-6)
+    optimizer: DpoOptimizerConfig = DpoOptimizerConfig()
     """Optimiser and schedule of preference learning."""
-
-
-class SamplingConfig(Section):
-    """How the policy attempts a question while it learns, and what it may spend."""
-
-    temperature: float = Field(default=1.0, gt=0)
-    """There is no cut at likely tokens, for that would bias the ratio."""
-    turns: int = Field(default=32, ge=1)
-    """Turns of one attempt, at most."""
-    turn_tokens: int = Field(default=1024, ge=1)
-    """Tokens of one turn, at most."""
-    context_tokens: int = Field(default=4096, ge=16)
-    """Tokens of one attempt, what is read included; an attempt that reaches it ends."""
-    searches: int = Field(default=16, ge=0)
-    """Searches of one attempt, at most."""
-    visits: int = Field(default=32, ge=0)
-    """Windows of pages of one attempt, at most."""
-    in_flight: int = Field(default=128, ge=1)
-    """Attempts under way at once."""
-
-
-class StageConfig(Section):
-    """A part of reinforcement with settings of its own; what is unset is as in [training.rl]."""
-
-    name: str
-    """Names the stage in curves and in the report."""
-    updates: int | None = Field(default=None, ge=0)
-    """Batches of questions."""
-    epochs: float | None = Field(default=None, gt=0)
-    """The same, as passes over the questions at the beginning of the stage; `updates` goes before."""
-    algorithm: str | None = None
-    """A preset."""
-    overrides: dict[str, Any] = {}
-    """Settings laid over the preset and over [training.rl.overrides]."""
-    reward: str | None = None
-    """A form of reward."""
-    step_reward: StepRewardConfig | None = None
-    """Constants of the step-level reward."""
-    releases: tuple[str, ...] = ()
-    """Other questions than those of [training.data]."""
-    unsolved_below: Share | None = None
-    """Keep the questions that the policy answers in a smaller share of its attempts, tried once when the stage begins:
-    Fathom filters its second stage against the first stage's weights."""
-    temperature: float | None = Field(default=None, gt=0)
-    """Another temperature."""
-    learning_rate: float | None = Field(default=None, gt=0)
-    """Another rate of AdamW."""
-
-
-class RlConfig(Section):
-    """Improvement by attempts of its own."""
-
-    algorithm: str = "rapo"
-    """A preset: grpo, dapo, dr_grpo, gspo, cispo, rapo."""
-    overrides: dict[str, Any] = {}
-    """Settings laid over the preset, such as {clip_high = 0.28}."""
-    updates: int = Field(default=100, ge=0)
-    """Batches of questions of a stage that does not say how many."""
-    questions: int = Field(default=32, ge=1)
-    """Questions of one batch."""
-    attempts: int = Field(default=5, ge=2)
-    """Attempts at each question: the group that is compared."""
-    minibatches: int = Field(default=1, ge=1)
-    """Updates of the weights from one batch."""
-    reward: str = "vanilla"
-    """vanilla (0.1 for form, 0.9 for the answer), step (step-level), or another form of `datagen.rollouts.rewards`:
-    webexplorer, infoseek, arpo, clues; or `package.module:function`, called with the graded trajectory."""
-    step_reward: StepRewardConfig = StepRewardConfig()
-    """Constants of the step-level reward; its caps C_S and C_Q steer how much is searched."""
-    sampling: SamplingConfig = SamplingConfig()
-    """How the policy attempts a question while it learns."""
-    tokens_per_bin: int = Field(default=8192, ge=16)
-    """Tokens of one forward pass."""
-    old_logprobs: OneOf["recompute", "behaviour"] = "recompute"
-    """What the ratio is taken to: log-probabilities of the learner before the update, or those that the engine gave."""
-    kl_to_start: bool = False
-    """Keep the weights that the stage began with as the reference of a KL term."""
-    staleness: int = Field(default=0, ge=0)
-    """Batches that sampling may run ahead; 0 waits for the update, which alone can be repeated bit for bit."""
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-6)
-    """Optimiser and schedule; the schedule is laid over a stage."""
-    stages: tuple[StageConfig, ...] = (StageConfig(name="rl"),)
-    """Parts, one after the other: [[training.rl.stages]]."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        names = [stage.name for stage in self.stages]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"stages need names, each another one; they are {', '.join(names) or 'none'}")
-        if self.minibatches > self.questions:
-            raise ValueError(f"{self.minibatches} minibatches cannot be made of {self.questions} questions")
-        return self
-
-    def stage(self, number: int) -> RlConfig:
-        """The section as stage `number` changes it, with that stage alone."""
-        stage = self.stages[number]
-        changed: dict[str, Any] = {"stages": (stage,), "overrides": self.overrides | stage.overrides}
-        for name in ("updates", "algorithm", "reward", "step_reward"):
-            if getattr(stage, name) is not None:
-                changed[name] = getattr(stage, name)
-        if stage.temperature is not None:
-            changed["sampling"] = self.sampling.model_copy(update={"temperature": stage.temperature})
-        if stage.learning_rate is not None:
-            changed["optimizer"] = self.optimizer.model_copy(update={"learning_rate": stage.learning_rate})
-        return self.model_copy(update=changed)
 
 
 class EngineConfig(Section):
