@@ -10,10 +10,12 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from datagen.config import DatagenConfig, load_config, parse_config
+from datagen.config import DatagenConfig, changed_keys, load_config, parse_config
 from datagen.config.reinforcement import RlConfig, StageConfig
 from datagen.config.training import NOT_TRAINING_IDENTITY, TrainingConfig, changed_training_keys
 from datagen.errors import ConfigError
+from datagen.pipeline.casting import with_prompts
+from datagen.pipeline.trained import open_trained
 
 
 def training(text: str, *overlays: str) -> TrainingConfig:
@@ -155,6 +157,53 @@ def test_the_shipped_recipe_has_fathoms_two_stages_and_figures():
     assert (first.sampling.temperature, first.sampling.turns, first.sampling.turn_tokens) == (1.4, 32, 8192)
     knobs = second.step_reward
     assert (knobs.c1, knobs.c2, knobs.search_cap, knobs.query_cap, knobs.verifications) == (0.2, 0.2, 8, 16, 1)
+
+
+CHECKPOINT = 'cast.checkpoints.searcher.path="out/train/demo/model"'
+
+
+def test_a_checkpoint_plays_beside_models_and_programs():
+    roles = ["cast.kind=llm", "cast.roles.solver=searcher", 'cast.roles.guesser=["symbolic", "searcher"]']
+
+    cast = load_config("demo", [CHECKPOINT, *roles]).cast
+
+    assert (cast.trained("solver"), cast.trained("guesser"), cast.players("solver")) == (
+        ("searcher",),
+        ("searcher",),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        ("cast.roles.solver=seeker", "roles.solver names 'seeker', and there is only searcher"),
+        ("cast.roles.judge=searcher", "roles.judge names the checkpoint 'searcher', and checkpoints play guesser, pol"),
+        ("cast.checkpoints.searcher.opened_by=nothing", "opened_by"),
+    ],
+)
+def test_a_checkpoint_that_cannot_play_is_refused_with_a_sentence(overlay, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load_config("demo", [CHECKPOINT, "cast.kind=llm", overlay])
+
+
+def test_the_weights_are_part_of_what_makes_the_rows(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    overlays = [f'cast.checkpoints.searcher.path="{tmp_path}"', "cast.kind=llm", "cast.roles.solver=searcher"]
+    before = with_prompts(load_config("demo", overlays))
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    after = with_prompts(load_config("demo", overlays))
+
+    assert changed_keys(before, after) == ["cast.checkpoints.searcher.digest"]
+    with pytest.raises(ConfigError, match="weights in .* are others"):
+        open_trained(before.cast, "searcher")
+
+
+def test_a_folder_without_weights_cannot_play(tmp_path):
+    overlays = [f'cast.checkpoints.searcher.path="{tmp_path}"', "cast.kind=llm", "cast.roles.solver=searcher"]
+
+    with pytest.raises(ConfigError, match="holds no"):
+        with_prompts(load_config("demo", overlays))
 
 
 def test_reading_a_config_loads_no_model_runtime():

@@ -65,6 +65,27 @@ class ModelConfig(Section):
     """Other fields of the request, such as chat_template_kwargs."""
 
 
+class CheckpointConfig(Section):
+    """A policy that was trained here, and how it is sampled when it plays."""
+
+    path: str
+    """Folder of the trained model, as training writes it."""
+    opened_by: str = Field(default="datagen.training.playing:open_player", pattern=r"^[\w.]+:\w+$")
+    """`package.module:function` that opens the folder; another package may bring its own."""
+    digest: str = ""
+    """Filled in when a run starts: the weights are part of what makes its rows."""
+    temperature: float = Field(default=1.0, ge=0)
+    """0 takes the likeliest token: then all tries of one question are equal."""
+    turns: int = Field(default=16, ge=1)
+    """Turns of one attempt, at most."""
+    turn_tokens: int = Field(default=512, ge=1)
+    """Tokens of one turn, at most."""
+    context_tokens: int = Field(default=4096, ge=16)
+    """Tokens of one attempt, what is read included."""
+    device: str = "auto"
+    """Such as "cpu" or "cuda:0"; auto is a GPU where there is one."""
+
+
 class CastConfig(Section):
     """Who plays the roles."""
 
@@ -78,8 +99,11 @@ class CastConfig(Section):
     """Servers by name."""
     models: dict[str, ModelConfig] = {}
     """Models by name."""
+    checkpoints: dict[str, CheckpointConfig] = {}
+    """Policies that were trained here, by name. They play solver, guesser and policy."""
     roles: dict[RoleName, tuple[str, ...]] = {}
-    """Who plays what: names of models, or "symbolic". Solvers all have to agree; guessers all have to fail."""
+    """Who plays what: names of models or checkpoints, or "symbolic". Solvers all have to agree; guessers all have to
+    fail."""
     prompts: str = ""
     """Folder of prompt files; the shipped ones where empty."""
     prompt_digests: dict[str, str] = {}
@@ -123,13 +147,19 @@ class CastConfig(Section):
         for name, model in self.models.items():
             if model.endpoint not in self.endpoints:
                 raise ValueError(f"models.{name} is at the endpoint {model.endpoint!r}, {_known(self.endpoints)}")
+        both = sorted({*self.models} & {*self.checkpoints})
+        if both:
+            raise ValueError(f"{both[0]!r} is the name of a model and of a checkpoint; give one of them another name")
         for role, players in self.roles.items():
             for player in players:
-                if player not in (SYMBOLIC, *self.models):
-                    raise ValueError(f"roles.{role} names {player!r}, {_known(self.models)}")
+                if player in self.checkpoints and role not in TRAINED_ROLES:
+                    known = ", ".join(sorted(TRAINED_ROLES))
+                    raise ValueError(f"roles.{role} names the checkpoint {player!r}, and checkpoints play {known}")
+                if player not in (SYMBOLIC, *self.models, *self.checkpoints):
+                    raise ValueError(f"roles.{role} names {player!r}, {_known({**self.models, **self.checkpoints})}")
             if not players or (role not in SEVERAL and len(players) > 1):
                 raise ValueError(f"roles.{role} needs {'at least one player' if role in SEVERAL else 'one player'}")
-        if self.kind == "llm" and not any(self.players(role) for role in self.roles):
+        if self.kind == "llm" and not any(self.players(role) or self.trained(role) for role in self.roles):
             raise ValueError('kind = "llm" needs at least one role that a model plays; see data/casts/local.toml')
         for name, endpoint in self.endpoints.items():
             if endpoint.engine == "openai" and not endpoint.base_url:
@@ -140,9 +170,17 @@ class CastConfig(Section):
         """Names of the models that play a role; empty where programs do."""
         if self.kind == SYMBOLIC:
             return ()
-        return tuple(player for player in self.roles.get(role, ()) if player != SYMBOLIC)
+        return tuple(player for player in self.roles.get(role, ()) if player in self.models)
+
+    def trained(self, role: RoleName) -> tuple[str, ...]:
+        """Names of the checkpoints that play a role."""
+        if self.kind == SYMBOLIC:
+            return ()
+        return tuple(player for player in self.roles.get(role, ()) if player in self.checkpoints)
 
 
+TRAINED_ROLES = frozenset({"solver", "guesser", "policy"})
+"""Roles that a checkpoint can play."""
 SEVERAL = frozenset({"proposer", "solver", "guesser", "policy"})
 """Roles that more than one may play."""
 

@@ -1,6 +1,7 @@
-"""Who plays the roles: programs, or the models that the config names, mixed as it likes.
+"""Who plays the roles: programs, models, or checkpoints that were trained here, mixed as the config likes.
 
-Programs see the two tools and the text of pages. Models see what their prompts show them. Which of the two plays a role
+Programs see the two tools and the text of pages. Models see what their prompts show them, checkpoints what they saw in
+training. Which of the two plays a role
 is the config's choice per role, so a program may plan for a model that writes, or the other way round.
 """
 
@@ -49,6 +50,7 @@ from datagen.knowledge.graph import FactGraph
 from datagen.language.parse import Parser
 from datagen.pipeline.calling import model_spec, plays_models
 from datagen.pipeline.corpus import open_guesser
+from datagen.pipeline.trained import open_trained, with_checkpoint_digests
 from datagen.web.snapshot import Snapshot
 from datagen.web.tools import Web
 
@@ -91,7 +93,8 @@ def prompt_book(config: DatagenConfig) -> PromptBook:
 
 
 def with_prompts(config: DatagenConfig) -> DatagenConfig:
-    """The config with the digests of the prompts as they are now: they are part of what makes the rows."""
+    """The config with the digests of prompts and weights as they are now: they are part of what makes the rows."""
+    config = config.model_copy(update={"cast": with_checkpoint_digests(config.cast)})
     if not plays_models(config.cast):
         return config
     cast = config.cast.model_copy(update={"prompt_digests": prompt_book(config).digests()})
@@ -181,10 +184,13 @@ class _Casting:
         )
 
     def _solvers(self) -> tuple[Solver, ...]:
-        voices = self._voices("solver")
-        if voices:
-            turns, chars = self._config.cast.solver_turns, self._config.cast.solver_context_chars
-            return tuple(LlmSolver(v, v.model.name, self._budget, turns=turns, context_chars=chars) for v in voices)
+        cast = self._config.cast
+        solvers: list[Solver] = [open_trained(cast, name).solver() for name in cast.trained("solver")]
+        for voice in self._voices("solver"):
+            turns, chars = cast.solver_turns, cast.solver_context_chars
+            solvers.append(LlmSolver(voice, voice.model.name, self._budget, turns=turns, context_chars=chars))
+        if solvers:
+            return tuple(solvers)
         return TopDownSolver(self._competence, self._budget), BottomUpSolver(self._competence, self._budget)
 
     def _rival_seeker(self, voice: Voice) -> RivalSeeker:
@@ -194,10 +200,12 @@ class _Casting:
 
     def _guessers(self) -> tuple[Guesser, ...]:
         """Models and the prior of the corpus, as many as the config names: each must fail."""
-        named = self._config.cast.roles.get("guesser", ("symbolic",))
-        voices = self._voices("guesser")
+        cast = self._config.cast
+        named = cast.roles.get("guesser", ("symbolic",))
+        voices, trained = self._voices("guesser"), cast.trained("guesser")
         guessers: list[Guesser] = [LlmGuesser(voices)] if voices else []
-        if len(voices) < len(named):
+        guessers += [open_trained(cast, name).guesser() for name in trained]
+        if len(voices) + len(trained) < len(named):
             if self._premises.snapshot is None:
                 raise ConfigError("the live web has no prior to guess from: cast.roles.guesser must name models only.")
             guessers.append(PriorGuesser(open_guesser(self._premises.snapshot), self._premises.parser))

@@ -4,7 +4,7 @@
     carry_on_rollouts(plan, pool=serial)            what is on disk is not made again
     report_rollouts(plan.directory)                 attempts, grades, pairs, per policy
 
-Where models play, a thread waits for every attempt; programs attempt one after the other.
+Where models or checkpoints play, a thread waits for every attempt; programs attempt one after the other.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def attempts_at(plan: RolloutPlan, studio: Studio, questions: Sequence[Row], fir
     def make(place: Place) -> Made:
         return _attempt(plan, studio, place)
 
-    if studio.client is None:
+    if not studio.at_once:
         made: Iterable[Made] = map(make, places)
         yield from _grouped(made, each)
         return

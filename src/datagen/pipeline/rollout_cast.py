@@ -21,6 +21,7 @@ from datagen.pipeline.calling import model_spec, open_service, plays_models
 from datagen.pipeline.casting import READINGS_KEPT, prompt_book
 from datagen.pipeline.corpus import graph_folder
 from datagen.pipeline.rollout_plan import RULES, RolloutPlan, read_questions
+from datagen.pipeline.trained import open_trained
 from datagen.rollouts.collect import Assessor
 from datagen.rollouts.labels import LabelSettings
 from datagen.rollouts.llm_labels import LlmLabeller
@@ -40,7 +41,9 @@ class Studio:
     assessor: Assessor
     lineage: dict[str, Any]
     client: ChatClient | None
-    """None where programs attempt alone."""
+    """None where no model is called."""
+    at_once: bool
+    """Whether attempts wait for models or checkpoints, which want many of them under way."""
     facts: Restatements
     """Every page that states a clue of the questions; grading looks at it, policies never."""
 
@@ -72,6 +75,7 @@ def open_studio(plan: RolloutPlan) -> Studio:
             "cast": config.cast.kind,
         },
         client=client,
+        at_once=client is not None or bool(config.cast.trained("policy")),
         facts=Restatements.read(snapshot.folder, read_questions(plan, 0, plan.total)),
     )
 
@@ -79,6 +83,8 @@ def open_studio(plan: RolloutPlan) -> Studio:
 def _policy(plan: RolloutPlan, name: str, competence: Competence, client: ChatClient | None) -> Policy:
     if name in SYMBOLIC_POLICIES:
         return SYMBOLIC_POLICIES[name](competence)
+    if name in plan.config.cast.checkpoints:
+        return open_trained(plan.config.cast, name).policy()
     return LlmPolicy(_voice(plan, name, "policy", client))
 
 

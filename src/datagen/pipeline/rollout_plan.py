@@ -23,6 +23,7 @@ from datagen.config import DatagenConfig
 from datagen.config.rollouts import RolloutsConfig
 from datagen.errors import ConfigError, RunDirectoryError, boundary
 from datagen.pipeline.casting import prompt_book
+from datagen.pipeline.trained import with_checkpoint_digests
 from datagen.records.ids import content_id
 from datagen.records.question_rows import ANSWER_COLUMNS
 from datagen.runs.directory import CONFIG_NAME
@@ -142,7 +143,9 @@ def read_questions(plan: RolloutPlan, first: int, stop: int) -> list[Row]:
 
 
 def with_policies(config: DatagenConfig) -> DatagenConfig:
-    """The config with the models among the policies as players of the role "policy", and with the prompts as they are."""
+    """The config with models and checkpoints among the policies as players of the role "policy", and with the digests of
+    prompts and weights as they are.
+    """
     from datagen.agents.symbolic.policies import SYMBOLIC_POLICIES
 
     if config.web.live is not None:
@@ -150,9 +153,9 @@ def with_policies(config: DatagenConfig) -> DatagenConfig:
     cast, settings = config.cast, config.rollouts or RolloutsConfig()
     models = tuple(name for name in settings.policies if name not in SYMBOLIC_POLICIES)
     labellers = () if settings.labeller == RULES else (settings.labeller,)
-    unknown = [name for name in models if name not in cast.models]
+    unknown = [name for name in models if name not in cast.models and name not in cast.checkpoints]
     if unknown or not settings.policies:
-        known = ", ".join((*SYMBOLIC_POLICIES, *cast.models))
+        known = ", ".join((*SYMBOLIC_POLICIES, *cast.models, *cast.checkpoints))
         raise ConfigError(f"rollouts.policies names {', '.join(unknown) or 'nobody'}; there are {known}.")
     if any(name not in cast.models for name in labellers):
         known = ", ".join((RULES, *cast.models))
@@ -160,7 +163,7 @@ def with_policies(config: DatagenConfig) -> DatagenConfig:
     played = {role: names for role, names in (("policy", models), ("labeller", labellers)) if names}
     if not played:
         return config
-    cast = cast.model_copy(update={"kind": "llm", "roles": cast.roles | played})
+    cast = with_checkpoint_digests(cast.model_copy(update={"kind": "llm", "roles": cast.roles | played}))
     config = config.model_copy(update={"cast": cast})
     cast = cast.model_copy(update={"prompt_digests": prompt_book(config).digests()})
     return config.model_copy(update={"cast": cast})
@@ -174,10 +177,12 @@ def _identity(config: DatagenConfig, snapshot: str, ids: list[str]) -> dict[str,
         name: cast.models[name].model_dump(mode="json")
         for name in sorted({*cast.players("policy"), *cast.players("labeller"), *cast.players("judge")})
     }
+    trained = {name: cast.checkpoints[name].model_dump(mode="json") for name in cast.trained("policy")}
     return {
         "questions": content_id("ids", {"ids": ids}),
         "snapshot": snapshot,
         "models": played,
+        **({"checkpoints": trained} if trained else {}),
         "prompts": {name: cast.prompt_digests.get(name, "") for name in ("rollout", "step_labels", "same_answer")}
         if played
         else {},
