@@ -105,6 +105,9 @@ class ReplayStore:
         before = self._kept.get(rollout.question_id)
         if before is not None and before.version > rollout.version:
             return False
+        if _bytes(rollout) > self.settings.max_bytes:
+            self.counts["evicted"] += 1
+            return False
         if before is not None:
             self._drop(rollout.question_id)
         self._kept[rollout.question_id] = _own(rollout)
@@ -113,7 +116,7 @@ class ReplayStore:
         while self.bytes > self.settings.max_bytes:
             self._drop(next(iter(self._kept)))
             self.counts["evicted"] += 1
-        return rollout.question_id in self._kept
+        return True
 
     def _drop(self, question_id: str) -> None:
         self.bytes -= _bytes(self._kept.pop(question_id))
