@@ -195,7 +195,7 @@ def test_the_weights_are_part_of_what_makes_the_rows(tmp_path):
     after = with_prompts(load_config("demo", overlays))
 
     assert changed_keys(before, after) == ["cast.checkpoints.searcher.digest"]
-    with pytest.raises(ConfigError, match="weights in .* are others"):
+    with pytest.raises(ConfigError, match=r"weights in .* are others"):
         open_trained(before.cast, "searcher")
 
 
