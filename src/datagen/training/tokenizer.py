@@ -1,0 +1,82 @@
+"""A byte-level tokenizer of a few hundred to a few thousand tokens, trained on our own text.
+
+Digits are tokens of their own, and so are marks; words carry the blank before them. Every string comes back exactly:
+a tokenizer that put blanks between digits would make every number a wrong answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+PIECES = r"\d|\n| ?[^\s\d\p{P}]+| ?\p{P}|\s"
+"""A digit, a line break, a word or a mark of punctuation with the blank before it."""
+
+
+class CompactTokenizer:
+    """Text to ids and back; marks are only ever made by name, never from text."""
+
+    def __init__(self, tokenizer: Tokenizer, marks: Sequence[str]) -> None:
+        self.inner = tokenizer
+        known = {name: tokenizer.token_to_id(name) for name in marks}
+        self.marks = {name: token for name, token in known.items() if token is not None}
+        missing = sorted(known.keys() - self.marks.keys())
+        if missing:
+            raise ValueError(f"the tokenizer has no {', '.join(missing)}")
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, size: int, marks: Sequence[str]) -> CompactTokenizer:
+        """Byte pairs over `texts`. Equal texts in equal order give equal tokenizers."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(PIECES), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=list(marks),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer, marks)
+
+    @classmethod
+    def load(cls, file: str | Path, marks: Sequence[str]) -> CompactTokenizer:
+        return cls(Tokenizer.from_file(str(file)), marks)
+
+    def save(self, file: str | Path) -> None:
+        self.inner.save(str(file))
+
+    @property
+    def size(self) -> int:
+        return int(self.inner.get_vocab_size())
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {token: name for name, token in self.marks.items()}
+
+    @cached_property
+    def _plain(self) -> Tokenizer:
+        """The same without its marks: text that spells one is text."""
+        plain = Tokenizer.from_str(self.inner.to_str())
+        plain.encode_special_tokens = True
+        return plain
+
+    def mark(self, name: str) -> int:
+        return self.marks[name]
+
+    def mark_name(self, token: int) -> str | None:
+        return self._names.get(token)
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._plain.encode(text).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self.inner.decode(list(tokens), skip_special_tokens=False))
