@@ -177,7 +177,7 @@ class Episodes:
             log.warning("%s did not return within %g s", asked.name, seconds)
             return Answered(f'{{"error": "timed_out", "message": "no reply within {seconds:g} s"}}', error="timed_out")
 
-    def _graded(self, task: Task, number: int, session: str, state: _State, ended: Termination, detail: str) -> Rollout:
+    def _graded(self, task: Task, number: int, state: _State, ended: Termination, detail: str) -> Rollout:
         script = Transcript(
             tuple(state.events),
             state.answer,
