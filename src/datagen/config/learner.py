@@ -23,6 +23,8 @@ class TinyConfig(Section):
     """Width inside the feed-forward blocks."""
     heads: int = Field(default=3, ge=1)
     """Attention heads; keys and values have as many."""
+    vocabulary: int = Field(default=900, ge=280)
+    """Tokens of the tokenizer that is made from pages; digits and bytes are always among them."""
     positions: int = Field(default=4096, ge=16)
     """Longest sequence, in tokens."""
 
@@ -46,10 +48,15 @@ class TrainedModelConfig(Section):
     path: str = TINY
     """A folder or a name as `transformers` reads it, a checkpoint of an earlier run, or "tiny"."""
     tokenizer: str = ""
-    """A tokenizer file or folder; the model's own where empty. The tiny model has one of its own that is made from pages."""
+    """A tokenizer file or folder; the model's own where empty. The tiny model has one of its own, made from the pages of
+    web.snapshot and the questions."""
     framing: OneOf["auto", "compact", "chat"] = "auto"
     """How questions, calls and results become tokens: compact has one token for each mark, chat is the model's own
     template; auto is compact for the tiny model and chat for every other."""
+    page_tokens: int = Field(default=320, ge=1)
+    """compact: tokens of a page that a visit shows, from its beginning."""
+    hits: int = Field(default=5, ge=1)
+    """compact: results that a search shows."""
     precision: OneOf["auto", "float32", "bfloat16"] = "auto"
     """Of forward and backward passes; weights and optimiser stay in float32. auto is bfloat16 on a GPU."""
     device: str = "auto"

@@ -60,6 +60,8 @@ class StageConfig(Section):
     unsolved_below: Share | None = None
     """Keep the questions that the policy answers in a smaller share of its attempts, tried once when the stage begins:
     Fathom filters its second stage against the first stage's weights."""
+    carry_replay: bool = False
+    """Begin with the successes that the stage before kept for replay; the paper leaves open whether it does."""
     temperature: float | None = Field(default=None, gt=0)
     """Another temperature."""
     learning_rate: float | None = Field(default=None, gt=0)
@@ -72,7 +74,7 @@ class RlConfig(Section):
     algorithm: str = "rapo"
     """A preset: grpo, dapo, dr_grpo, gspo, cispo, rapo."""
     overrides: dict[str, Any] = {}
-    """Settings laid over the preset, such as {clip_high = 0.28}."""
+    """Settings laid over the preset, such as {clip_high = 0.28, prune = {threshold = 0.8}}; "none" leaves a part out."""
     updates: int = Field(default=100, ge=0)
     """Batches of questions of a stage that does not say how many."""
     questions: int = Field(default=32, ge=1)
@@ -92,8 +94,6 @@ class RlConfig(Section):
     """Tokens of one forward pass."""
     old_logprobs: OneOf["recompute", "behaviour"] = "recompute"
     """What the ratio is taken to: log-probabilities of the learner before the update, or those that the engine gave."""
-    kl_to_start: bool = False
-    """Keep the weights that the stage began with as the reference of a KL term."""
     staleness: int = Field(default=0, ge=0)
     """Batches that sampling may run ahead; 0 waits for the update, which alone can be repeated bit for bit."""
     optimizer: RlOptimizerConfig = RlOptimizerConfig()

@@ -1,7 +1,8 @@
 """What an attempt was worth: the graded trajectory, and the one reward of it that is trained on.
 
     grader = Grader(assessor, reward_form("step"))
-    grade = grader.grade(task, transcript, number=3)        grade.reward 0.42, grade.correct False
+    graded = grader.grade(task, 3, transcript)              the trajectory: right? which calls were worth what?
+    grader.worth(graded)                                    0.42; None where nobody can tell
 
 A reward function that raises says nothing about the policy: its attempt has no reward and stays out of training. Such
 faults are counted by the sentence they came with. Where a whole batch of attempts is lost to them, nothing is left to
@@ -15,14 +16,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from datagen.config.rollouts import StepRewardConfig
 from datagen.errors import ConfigError, DatagenError, TrainingError
 from datagen.records.trajectory import Trajectory, Transcript
 from datagen.records.trajectory_rows import REWARDS
-
-if TYPE_CHECKING:
-    from datagen.rollouts.collect import Assessor, Task
+from datagen.rollouts.collect import Assessor, Task
+from datagen.rollouts.labels import LabelSettings
+from datagen.rollouts.rewards import StepReward
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +31,6 @@ RewardFunction = Callable[[Trajectory], float | None]
 """From a graded trajectory to its worth; None where nobody can tell."""
 NAMES = {"vanilla": "fathom", "step": "fathom_steps"}
 """Fathom's two stages by what the paper calls them (spec fathom §2.1, §3.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """Reward and answer check of one attempt, and all that was found out on the way."""
-
-    reward: float | None
-    correct: bool | None
-    trajectory: Trajectory
 
 
 def reward_form(name: str) -> RewardFunction:
@@ -57,6 +49,20 @@ def reward_form(name: str) -> RewardFunction:
     return found
 
 
+def assessor_of(section: StepRewardConfig) -> Assessor:
+    """Answers are graded by words and values, calls are labelled by rules, with these constants."""
+    return Assessor(
+        labels=LabelSettings(verifications=section.verifications),
+        step_reward=StepReward(
+            format_weight=section.format_weight,
+            c1=section.c1,
+            c2=section.c2,
+            search_cap=section.search_cap,
+            query_cap=section.query_cap,
+        ),
+    )
+
+
 @dataclass(slots=True)
 class Grader:
     """Grades attempts and keeps count of what broke on the way."""
@@ -65,42 +71,45 @@ class Grader:
     reward: RewardFunction
     policy: str = "policy"
     """What trajectories call who made them."""
-    graded: int = 0
+    asked: int = 0
+    """How often the reward function was asked."""
     faults: Counter[str] = field(default_factory=Counter)
-    """Sentences of a reward function or of grading that raised, with how often."""
+    """Sentences with which it raised, and how often."""
 
-    def grade(self, task: Task, transcript: Transcript, number: int = 0) -> Grade:
-        """Grade attempt `number` at a question. What ends a run (no credentials, no money) is raised."""
-        self.graded += 1
-        trajectory = self.assessor.assess(task, self.policy, number, transcript)
+    def grade(self, task: Task, number: int, transcript: Transcript) -> Trajectory:
+        """Grade attempt `number` at a question."""
+        return self.assessor.assess(task, self.policy, number, transcript)
+
+    def worth(self, trajectory: Trajectory) -> float | None:
+        """The reward; None where the attempt has no grade, or the function raised. What ends a run is raised."""
         if trajectory.correct is None:
-            return Grade(None, None, trajectory)
+            return None
+        self.asked += 1
         try:
             reward = self.reward(trajectory)
+            return None if reward is None else float(reward)
         except DatagenError:
             raise
         except Exception as exc:
             sentence = f"{type(exc).__name__}: {exc}"
             if sentence not in self.faults:
-                log.exception("the reward function raised on an attempt at %s", task.id)
+                log.exception("the reward function raised on an attempt at %s", trajectory.question_id)
             self.faults[sentence] += 1
-            return Grade(None, trajectory.correct, trajectory)
-        return Grade(None if reward is None else float(reward), trajectory.correct, trajectory)
+            return None
 
     def take_counts(self) -> tuple[int, Counter[str]]:
-        """Attempts graded and faults since this was asked last."""
-        told = self.graded, self.faults
-        self.graded, self.faults = 0, Counter()
+        """How often the function was asked, and its faults, since this was called last."""
+        told = self.asked, self.faults
+        self.asked, self.faults = 0, Counter()
         return told
 
 
-def refuse_constant_fault(graded: int, faults: Counter[str], reward: str) -> None:
-    """Raise `TrainingError` where every attempt of a batch was lost to a reward function that raised."""
-    lost = faults.total()
-    if not graded or lost < graded:
+def refuse_constant_fault(asked: int, faults: Counter[str], reward: str) -> None:
+    """Raise `TrainingError` where a reward function raised whenever it was asked."""
+    if not asked or faults.total() < asked:
         return
     sentence, count = faults.most_common(1)[0]
     raise TrainingError(
-        f"the reward function {reward!r} raised on all {graded:,} attempts of a batch ({count:,} times {sentence}). No weight "
+        f"the reward function {reward!r} raised on all {asked:,} attempts of a batch ({count:,} times {sentence}). No weight "
         "was changed by them; mend the function and go on with `datagen train CONFIG --resume`."
     )
