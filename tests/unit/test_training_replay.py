@@ -45,12 +45,26 @@ def group(question: str, *grades, version: int = 0, parts: int = 1) -> Group:
 
 def store_of(*groups: Group, seed: int = 0, **chosen) -> ReplayStore:
     store = ReplayStore(ReplaySettings(**chosen), seed=seed)
-    store.store(groups)
+    store.keep(store.successes(groups))
     return store
+
+
+def put(store: ReplayStore, *groups: Group) -> int:
+    return store.keep(store.successes(groups))
 
 
 def replayed(group: Group) -> list[Rollout]:
     return [rollout for rollout in group.rollouts if rollout.replayed]
+
+
+grades = st.sampled_from([WRONG, RIGHT, UNKNOWN, (0.5, True), (0.6, False)])
+groups = st.builds(
+    lambda question, graded, version, parts: group(question, *graded, version=version, parts=parts),
+    st.sampled_from(["a", "b", "c", "d"]),
+    st.lists(grades, min_size=1, max_size=4),
+    st.integers(0, 9),
+    st.integers(1, 3),
+)
 
 
 # When it fires -------------------------------------------------------------------------------------------------------
@@ -59,6 +73,7 @@ def replayed(group: Group) -> list[Rollout]:
 def test_a_group_that_failed_gets_the_stored_success_in_place_of_one_attempt():
     store = store_of(group("q", WRONG, RIGHT))
     failed = group("q", *[WRONG] * 5, version=9)
+    before = store.state_dict()
 
     mended = store.replace(failed, epoch=1, now=9)
 
@@ -67,6 +82,7 @@ def test_a_group_that_failed_gets_the_stored_success_in_place_of_one_attempt():
     assert (success.reward, success.correct, success.version) == (1.0, True, 0)
     assert np.array_equal(success.sequences[0].logprobs, sampled(1000).logprobs)
     assert sum(rollout in failed.rollouts for rollout in mended.rollouts) == 4
+    assert store.state_dict() == before
 
 
 def test_replay_fires_on_wrong_answers_though_their_rewards_differ():
@@ -90,12 +106,10 @@ def test_one_right_answer_keeps_the_group_as_it_is():
     assert store.replace(mixed, epoch=1, now=0) is mixed
 
 
-def test_a_group_without_a_stored_success_stays_and_is_counted():
-    store = ReplayStore()
+def test_a_group_without_a_stored_success_stays_as_it_is():
     failed = group("q", WRONG, WRONG)
 
-    assert store.replace(failed, epoch=0, now=0) is failed
-    assert store.counts["unmended"] == 1
+    assert store_of(group("p", RIGHT, WRONG)).replace(failed, epoch=0, now=0) is failed
 
 
 def test_ungraded_attempts_fail_nothing_and_are_never_replaced():
@@ -130,7 +144,7 @@ def test_the_attempt_that_makes_way_is_drawn_from_seed_question_and_epoch_alone(
 def test_the_newest_success_is_kept_whenever_it_comes_in():
     store = ReplayStore()
     for version in (3, 5, 4):
-        store.store([group("q", WRONG, RIGHT, version=version)])
+        put(store, group("q", WRONG, RIGHT, version=version))
 
     (success,) = replayed(store.replace(group("q", WRONG, WRONG), epoch=1, now=6))
     assert success.version == 5
@@ -151,7 +165,7 @@ def test_a_replayed_success_is_not_stored_again():
     mended = store.replace(group("q", WRONG, WRONG, version=8), epoch=1, now=8)
     before = store.state_dict()
 
-    assert store.store([mended]) == 0
+    assert put(store, mended) == 0
     assert store.state_dict() == before
 
 
@@ -170,21 +184,20 @@ def test_a_success_that_is_too_old_is_dropped_and_counted():
     store = store_of(group("q", RIGHT, WRONG, version=10), max_age=5)
     failed = group("q", WRONG, WRONG)
 
-    assert store.mends(failed, now=15)
+    assert store.expire(15) == 0
     assert replayed(store.replace(failed, epoch=1, now=15))
-    assert not store.mends(failed, now=16)
     assert store.replace(failed, epoch=2, now=16) is failed
-    assert (len(store), store.bytes) == (0, 0)
-    assert (store.counts["expired"], store.counts["unmended"], store.counts["replayed"]) == (1, 1, 1)
+    assert store.expire(16) == 1
+    assert (len(store), store.bytes, store.counts["expired"]) == (0, 0, 1)
 
 
 def test_memory_is_bounded_and_the_longest_stored_make_way():
     room_for_three = 3 * TOKENS * BYTES_PER_TOKEN
     store = ReplayStore(ReplaySettings(max_bytes=room_for_three))
     for question in "abcd":
-        store.store([group(question, RIGHT, WRONG)])
-    store.store([group("b", RIGHT, WRONG, version=1)])
-    store.store([group("e", RIGHT, WRONG)])
+        put(store, group(question, RIGHT, WRONG))
+    put(store, group("b", RIGHT, WRONG, version=1))
+    put(store, group("e", RIGHT, WRONG))
 
     assert [question in store for question in "abcde"] == [False, True, False, True, True]
     assert store.bytes == room_for_three
@@ -193,10 +206,10 @@ def test_memory_is_bounded_and_the_longest_stored_make_way():
 
 def test_a_success_larger_than_all_memory_is_not_kept_and_drives_out_nothing():
     store = ReplayStore(ReplaySettings(max_bytes=TOKENS * BYTES_PER_TOKEN))
-    store.store([group("a", RIGHT, WRONG)])
+    put(store, group("a", RIGHT, WRONG))
 
-    assert store.store([group("b", RIGHT, WRONG, parts=2)]) == 0
-    assert store.store([group("a", RIGHT, WRONG, parts=2, version=1)]) == 0
+    assert put(store, group("b", RIGHT, WRONG, parts=2)) == 0
+    assert put(store, group("a", RIGHT, WRONG, parts=2, version=1)) == 0
     assert ("a" in store, len(store), store.counts["evicted"]) == (True, 1, 2)
 
 
@@ -210,6 +223,20 @@ def test_what_is_kept_does_not_change_with_the_arrays_it_came_from():
     assert np.array_equal(success.sequences[0].input_ids, expected)
 
 
+@QUICK
+@given(
+    st.lists(groups, max_size=8, unique_by=lambda one: one.rollouts[0].rollout_id),
+    st.integers(1, 4),
+    st.sampled_from([80, 200, 1 << 20]),
+)
+def test_successes_that_ranks_gathered_make_the_store_of_one_rank(batch, ranks, max_bytes):
+    alone, shared = (ReplayStore(ReplaySettings(max_bytes=max_bytes)) for _ in range(2))
+    put(alone, *batch)
+    shared.keep(success for rank in range(ranks) for success in shared.successes(batch[rank::ranks]))
+
+    assert shared.state_dict() == alone.state_dict()
+
+
 def test_an_attempt_whose_context_was_rewritten_comes_back_in_all_its_parts():
     store = store_of(group("q", RIGHT, WRONG, parts=3))
 
@@ -218,15 +245,6 @@ def test_an_attempt_whose_context_was_rewritten_comes_back_in_all_its_parts():
 
 
 # Where it stands -----------------------------------------------------------------------------------------------------
-
-grades = st.sampled_from([WRONG, RIGHT, UNKNOWN, (0.5, True), (0.6, False)])
-groups = st.builds(
-    lambda question, graded, version, parts: group(question, *graded, version=version, parts=parts),
-    st.sampled_from(["a", "b", "c", "d"]),
-    st.lists(grades, min_size=1, max_size=4),
-    st.integers(0, 9),
-    st.integers(1, 3),
-)
 
 
 @QUICK
@@ -240,8 +258,8 @@ def test_a_store_goes_on_exactly_from_its_state(before, after, max_age, max_byte
     chosen = ReplaySettings(max_age=max_age, max_bytes=max_bytes)
     store, later = ReplayStore(chosen, seed=3), ReplayStore(chosen, seed=3)
     for one in before:
-        store.replace(one, epoch=0, now=4)
-        store.store([one])
+        store.expire(4)
+        put(store, one)
     state = json.loads(json.dumps(store.state_dict()))
     later.load_state_dict(state)
 
@@ -250,7 +268,8 @@ def test_a_store_goes_on_exactly_from_its_state(before, after, max_age, max_byte
     for number, one in enumerate(after):
         here, there = (one_store.replace(one, epoch=number, now=8) for one_store in (store, later))
         assert all(map(same, here.rollouts, there.rollouts))
-        assert store.store([one]) == later.store([one])
+        assert put(store, one) == put(later, one)
+        assert store.expire(number) == later.expire(number)
     assert later.state_dict() == store.state_dict()
 
 

@@ -6,7 +6,13 @@
 
 Part (c) of RAPO (Fathom-DeepResearch, arXiv 2509.24107; fathom.md §2.3). A group fails when no answer of it is right, not
 when its rewards are tied: under a reward for form, wrong attempts differ from each other and are no less wrong. Attempts
-that have no grade fail nothing and are never replaced. What the paper leaves open is a setting: what counts as a success
+that have no grade fail nothing and are never replaced.
+
+    store.expire(now)                            nothing below comes from too long ago
+    store.replace(group, epoch=1, now=40)        before advantages are computed
+    store.keep(store.successes(groups))          after that, from the groups as they were sampled
+
+What the paper leaves open is a setting: what counts as a success
 ("answer": a right one; "reward": a total above 0.5), how many updates a success may be old, how many bytes are kept.
 """
 
@@ -68,8 +74,8 @@ class ReplayStore:
         self.bytes = 0
         """Of the tokens that are kept."""
         self.counts = dict.fromkeys(COUNTS, 0)
-        """stored, replayed; unmended: groups that failed without a success at hand; expired: successes that were too old
-        when they were needed; evicted: those that memory had no room for."""
+        """stored; replayed; unmended: groups that failed without a success at hand; expired: successes that became too old;
+        evicted: those that memory had no room for."""
         self._kept: dict[str, Rollout] = {}
 
     def __len__(self) -> int:
@@ -86,20 +92,17 @@ class ReplayStore:
             return None
         return rollout.correct if self.settings.success == "answer" else rollout.reward > MIN_REWARD
 
-    def store(self, groups: Iterable[Group]) -> int:
-        """Keep the newest success of each question, and say how many were kept. Replayed attempts are not stored again.
+    def successes(self, groups: Iterable[Group]) -> list[Rollout]:
+        """The newest success at each question, in the order of questions; replayed attempts are none.
 
-        Of equally new successes the one with the last rollout id is kept, so that the order of a batch changes nothing.
+        Of equally new ones it is the one with the last rollout id, so that the order of a batch changes nothing.
         """
-        best: dict[str, Rollout] = {}
-        for group in groups:
-            for rollout in group.rollouts:
-                if rollout.replayed or not self.succeeded(rollout) or not rollout.tokens:
-                    continue
-                before = best.get(group.question_id)
-                if before is None or _newness(rollout) > _newness(before):
-                    best[group.question_id] = rollout
-        return sum(self._put(best[question_id]) for question_id in sorted(best))
+        found = (rollout for group in groups for rollout in group.rollouts if not rollout.replayed)
+        return _newest(_own(rollout) for rollout in found if rollout.tokens and self.succeeded(rollout))
+
+    def keep(self, successes: Iterable[Rollout]) -> int:
+        """Take in what is newer than what is there, and say how many came in. Ranks give those of all ranks."""
+        return sum(self._put(rollout) for rollout in _newest(successes))
 
     def _put(self, rollout: Rollout) -> bool:
         before = self._kept.get(rollout.question_id)
@@ -110,7 +113,7 @@ class ReplayStore:
             return False
         if before is not None:
             self._drop(rollout.question_id)
-        self._kept[rollout.question_id] = _own(rollout)
+        self._kept[rollout.question_id] = rollout
         self.bytes += _bytes(rollout)
         self.counts["stored"] += 1
         while self.bytes > self.settings.max_bytes:
@@ -128,34 +131,34 @@ class ReplayStore:
         told = [told for rollout in group.rollouts if (told := self.succeeded(rollout)) is not None]
         return len(told) > 1 and not any(told)
 
-    def mends(self, group: Group, *, now: int) -> bool:
-        """Whether `replace` would put a success into the group. `now`: updates that the weights have seen."""
-        kept = self._kept.get(group.question_id)
-        return kept is not None and self.failed(group) and not self._too_old(kept, now)
+    def expire(self, now: int) -> int:
+        """Drop successes that are too old, and say how many. `now`: updates that the weights have seen."""
+        old = [question_id for question_id, kept in self._kept.items() if self._too_old(kept, now)]
+        for question_id in old:
+            self._drop(question_id)
+        self.counts["expired"] += len(old)
+        return len(old)
 
     def replace(self, group: Group, *, epoch: int, now: int) -> Group:
         """The group, with one of its attempts replaced by the stored success if all of them failed; else the same object.
 
-        Which one makes way is drawn from seed, question and epoch. `now`: updates that the weights have seen.
+        Which one makes way is drawn from seed, question and epoch. Changes nothing in the store.
         """
-        if not self.failed(group):
-            return group
         kept = self._kept.get(group.question_id)
-        if kept is not None and self._too_old(kept, now):
-            self._drop(group.question_id)
-            self.counts["expired"] += 1
-            kept = None
-        if kept is None:
-            self.counts["unmended"] += 1
+        if kept is None or self._too_old(kept, now) or not self.failed(group):
             return group
         graded = sorted(rollout.rollout_id for rollout in group.rollouts if self.succeeded(rollout) is not None)
         leaving = rng_for(self.seed, "replay", group.question_id, epoch).choice(graded)
         coming = dataclasses.replace(kept, rollout_id=f"{leaving}<-{kept.rollout_id}", replayed=True)
-        self.counts["replayed"] += 1
         return Group(
             group.question_id,
             tuple(coming if rollout.rollout_id == leaving else rollout for rollout in group.rollouts),
         )
+
+    def count(self, *, replayed: int, unmended: int) -> None:
+        """Note what a batch needed: groups that got a success, and failed ones for which there was none."""
+        self.counts["replayed"] += replayed
+        self.counts["unmended"] += unmended
 
     def _too_old(self, kept: Rollout, now: int) -> bool:
         return self.settings.max_age is not None and now - kept.version > self.settings.max_age
@@ -218,6 +221,15 @@ class ReplayStore:
         self._kept = kept
         self.bytes = sum(map(_bytes, kept.values()))
         self.counts = dict(state["counts"])
+
+
+def _newest(rollouts: Iterable[Rollout]) -> list[Rollout]:
+    best: dict[str, Rollout] = {}
+    for rollout in rollouts:
+        before = best.get(rollout.question_id)
+        if before is None or _newness(rollout) > _newness(before):
+            best[rollout.question_id] = rollout
+    return [best[question_id] for question_id in sorted(best)]
 
 
 def _newness(rollout: Rollout) -> tuple[int, str]:
