@@ -3,22 +3,21 @@
     tokens      a1 a2 a3 b1 b2 c1 c2 c3 c4         lengths (3, 2, 4)
     b2 sees           b1 b2                        never a, never what follows
 
-A function is registered with transformers under `NAME` and told the lengths with the call, so every layer of any causal model
-that has exchangeable attention uses it. Packed position ids alone would do as well, but transformers ignores them without
+A function is registered with transformers under `NAME` and told the lengths with the call, so every layer of any causal
+model that has exchangeable attention uses it. Packed position ids alone would do as well, but transformers ignores them without
 a word once a cache is made, and on a CPU it then builds the dense mask: of 12 rows of 170 tokens, 10 times slower than row
-by row (7 ms beside 67 ms for 3 heads of 32, one thread). Three ways, by device:
+by row (7 ms beside 67 ms for 3 heads of 32, one thread). Two ways, by device:
 
     rows        one call per row, causal, without a mask: any device and precision
     varlen      torch.nn.attention.varlen: one call for all, on CUDA in half precision (flash)
-    flash       the same from the package flash_attn, where torch has no varlen
 
 Called without lengths, the function is what transformers calls "sdpa", masks and caches included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, lru_cache
+from importlib.util import find_spec
 from itertools import accumulate
 from typing import Any
 
@@ -29,10 +28,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from datagen.errors import ConfigError
 
 NAME = "datagen_rows"
-Varlen = Callable[..., Tensor]
 
 
-def use_row_attention(model: nn.Module) -> None:
+def use_row_attention(model: Any) -> None:
     """Let the layers of a transformers model attend by `attend_rows`. Weights and results of generation are as before.
 
     Raises `ConfigError` for a model that mixes tokens in other ways than by attention, or attends in a way of its own.
@@ -41,12 +39,12 @@ def use_row_attention(model: nn.Module) -> None:
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
     kind = type(model).__name__
-    config = model.config.get_text_config()
+    config: Any = model.config
     if not getattr(model, "_supports_attention_backend", False):
         raise ConfigError(
             f"the attention of {kind} cannot be exchanged, so its rows cannot be packed; use layout 'padded'"
         )
-    odd = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    odd = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if odd:
         raise ConfigError(
             f"{kind} has layers of {', '.join(sorted(odd))}, through which packed rows would leak; use 'padded'"
@@ -71,6 +69,7 @@ def attend_rows(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
+    *,
     dropout: float = 0.0,
     scaling: float | None = None,
     row_lengths: tuple[int, ...] | None = None,
@@ -93,15 +92,15 @@ def attend_rows(
         raise ConfigError(
             f"{type(module).__name__} attends with {', '.join(unknown)}, which row attention does not do; use 'padded'"
         )
-    options = {"dropout_p": dropout, "scale": scaling}
-    way = varlen_of(query.device.type, query.dtype)
-    if way is not None and not dropout:
-        return _varlen(way, query, key, value, row_lengths, scaling, sliding_window), None
-    parts = zip(*(tensor.split(row_lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    return torch.cat([_causal(*part, sliding_window, options).transpose(1, 2) for part in parts], dim=1), None
+    if not dropout and varlen_is_used(query.device.type, query.dtype):
+        return _varlen(query, key, value, row_lengths, scale=scaling, window=sliding_window), None
+    lines = []
+    for part in zip(*(torch.split(tensor, list(row_lengths), dim=2) for tensor in (query, key, value)), strict=True):
+        lines.append(_causal(*part, window=sliding_window, dropout_p=dropout, scale=scaling).transpose(1, 2))
+    return torch.cat(lines, dim=1), None
 
 
-def _causal(query: Tensor, key: Tensor, value: Tensor, window: int | None, options: dict[str, Any]) -> Tensor:
+def _causal(query: Tensor, key: Tensor, value: Tensor, *, window: int | None, **options: Any) -> Tensor:
     length = query.shape[2]
     band = None
     if window is not None and length > window:
@@ -114,27 +113,15 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, window: int | None, optio
 
 
 @cache
-def _varlen_function() -> tuple[str, Varlen] | None:
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        try:
-            from flash_attn import flash_attn_varlen_func
-        except ImportError:
-            return None
-        return "flash", flash_attn_varlen_func
-    return "varlen", varlen_attn
-
-
-def varlen_of(device: str, dtype: torch.dtype) -> tuple[str, Varlen] | None:
-    """The one-call way for tensors of this kind, None where rows are attended one by one."""
-    return _varlen_function() if device == "cuda" and dtype in (torch.bfloat16, torch.float16) else None
+def varlen_is_used(device: str, dtype: torch.dtype) -> bool:
+    """Whether all rows are attended in one call; otherwise one after the other."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    return device == "cuda" and half and find_spec("torch.nn.attention.varlen") is not None
 
 
 def describe_attention(device: str, dtype: torch.dtype) -> str:
-    """Which of the three ways is taken for packed rows: rows, varlen or flash."""
-    way = varlen_of(device, dtype)
-    return "rows" if way is None else way[0]
+    """Which way is taken for packed rows: rows or varlen."""
+    return "varlen" if varlen_is_used(device, dtype) else "rows"
 
 
 @lru_cache(maxsize=4)
@@ -143,24 +130,25 @@ def _ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _varlen(
-    way: tuple[str, Varlen],
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    lengths: tuple[int, ...],
-    scaling: float | None,
-    window: int | None,
+    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], *, scale: float | None, window: int | None
 ) -> Tensor:
-    name, function = way
+    from torch.nn.attention.varlen import varlen_attn
+
     ends = _ends(lengths, query.device)
     longest = max(lengths)
-    lines = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # (T, H, D)
-    if name == "varlen":
-        # A window of (-1, 0) is torch's way to say causal; ours counts the token itself, as transformers does.
-        sees = (-1 if window is None else window - 1, 0)
-        grouped = query.shape[1] != key.shape[1]
-        out = function(*lines, ends, ends, longest, longest, scale=scaling, window_size=sees, enable_gqa=grouped)
-    else:
-        sees = (-1, -1) if window is None else (window - 1, 0)
-        out = function(*lines, ends, ends, longest, longest, softmax_scale=scaling, causal=True, window_size=sees)
+    lines = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # each (T, heads, D)
+    out = varlen_attn(
+        lines[0],
+        lines[1],
+        lines[2],
+        ends,
+        ends,
+        longest,
+        longest,
+        scale=scale,
+        # (-1, 0) is torch's way to say causal; a window of transformers counts the token itself.
+        window_size=(-1 if window is None else window - 1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(out, Tensor)
     return out[None]

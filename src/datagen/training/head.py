@@ -57,7 +57,7 @@ def token_logprobs(
 
 class _Head(torch.autograd.Function):
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917  autograd passes by position
         ctx: Any,
         hidden: Tensor,
         weight: Tensor,
@@ -87,7 +87,7 @@ class _Head(torch.autograd.Function):
         return logprobs, entropies
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, towards_logprobs: Tensor, towards_entropies: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, kept, entropies = ctx.saved_tensors
         scale, chunk, dtype = ctx.settings
@@ -148,7 +148,7 @@ def _slope(log_all: Tensor, targets: Tensor, towards: Tensor) -> Tensor:
 
 
 def _add_product(total: Tensor, slope: Tensor, states: Tensor) -> None:
-    """total (V, H) += slopeᵀ (V, c) · states (c, H), in float32."""
+    """Add to `total` (V, H): slopeᵀ (V, c) · states (c, H), in float32."""
     if slope.dtype == torch.float32:
         total.addmm_(slope.T, states)
     elif slope.device.type == "cuda":

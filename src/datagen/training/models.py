@@ -118,7 +118,12 @@ def with_lora(
             "lora.targets names the head of the model, which is trained as a whole or not at all; take it out"
         )
     settings = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets), task_type="CAUSAL_LM", bias="none"
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_dropout=dropout,
+        target_modules=list(targets),
+        task_type="CAUSAL_LM",
+        bias="none",
     )
     adapted: nn.Module = get_peft_model(model, settings, autocast_adapter_dtype=True)
     return adapted
@@ -147,9 +152,10 @@ def causal_lm(model: nn.Module) -> nn.Module:
 def decoder_of(model: nn.Module) -> nn.Module:
     """What turns tokens into hidden states: the model without its head."""
     inner = causal_lm(model)
-    decoder: nn.Module = inner.get_decoder() if hasattr(inner, "get_decoder") else inner.base_model  # type: ignore[operator]
+    decoder: Any = inner.get_decoder() if hasattr(inner, "get_decoder") else inner.base_model  # type: ignore[operator]
     if decoder is inner:
         raise ConfigError(f"{type(inner).__name__} cannot be run without its head; use a causal language model")
+    assert isinstance(decoder, nn.Module)
     return decoder
 
 

@@ -1,12 +1,12 @@
-"""Optimisers and schedules, as settings that can be saved with a run.
+r"""Optimisers and schedules, as settings that can be saved with a run.
 
     settings = OptimizerSettings(kind="muon", schedule="cosine", warmup=60, total=1600)
     optimizer = Optimizer(model.parameters(), settings, outer=outer_parameters(model))
     optimizer.step(version)                 the rates are those of update `version`, counted from 0
 
     rate  1 |   ____            rises from 1/warmup, falls from the end of the warm-up to `floor` at update `total`
-            |  /    \\__
-            | /        \\___     floor
+            |  /    \__
+            | /        \___     floor
             +---------------- updates
 
 Muon (K. Jordan, "Muon: An optimizer for hidden layers in neural networks", 2024) orthogonalises the update of a matrix. It
