@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from statistics import NormalDist, fmean, stdev
 
 import numpy as np
@@ -50,7 +49,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
         raise ValueError(f"counts are not negative: {only_first}, {only_second}")
     n, least = only_first + only_second, min(only_first, only_second)
     tail = sum(math.comb(n, k) for k in range(least + 1))
-    return min(1.0, float(Fraction(2 * tail, 2**n)))
+    return min(1.0, 2 * tail / 2**n)
 
 
 def two_proportions(right_1: int, n_1: int, right_2: int, n_2: int) -> float:
@@ -74,7 +73,7 @@ def fisher(right_1: int, n_1: int, right_2: int, n_2: int) -> float:
         k: math.comb(n_1, k) * math.comb(n_2, right - k) for k in range(max(0, right - n_2), min(n_1, right) + 1)
     }
     found = weights[right_1]
-    return float(Fraction(sum(w for w in weights.values() if w <= found), sum(weights.values())))
+    return sum(w for w in weights.values() if w <= found) / sum(weights.values())
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
@@ -127,7 +126,10 @@ def _counts(right: int, n: int) -> None:
 
 def student_cdf(t: float, freedom: int) -> float:
     """P(T <= t) with so many degrees of freedom (Abramowitz & Stegun 26.7.1)."""
-    tail = incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t)) / 2
+    square = t * t
+    if square < freedom:  # the middle: the tail would be one half less a small number
+        return 0.5 + math.copysign(incomplete_beta(0.5, freedom / 2, square / (freedom + square)) / 2, t)
+    tail = incomplete_beta(freedom / 2, 0.5, freedom / (freedom + square)) / 2
     return tail if t < 0 else 1 - tail
 
 
