@@ -48,8 +48,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
     if min(only_first, only_second) < 0:
         raise ValueError(f"counts are not negative: {only_first}, {only_second}")
     n, least = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, k) for k in range(least + 1))
-    return min(1.0, 2 * tail / 2**n)
+    tail = chosen = 1
+    for k in range(least):
+        chosen = chosen * (n - k) // (k + 1)
+        tail += chosen
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def two_proportions(right_1: int, n_1: int, right_2: int, n_2: int) -> float:
