@@ -82,6 +82,8 @@ class CheckpointConfig(Section):
     """Tokens of one turn, at most."""
     context_tokens: int = Field(default=4096, ge=16)
     """Tokens of one attempt, what is read included."""
+    max_batch: int = Field(default=64, ge=1)
+    """Sequences that are sampled together."""
     device: str = "auto"
     """Such as "cpu" or "cuda:0"; auto is a GPU where there is one."""
 

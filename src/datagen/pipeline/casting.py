@@ -185,7 +185,7 @@ class _Casting:
 
     def _solvers(self) -> tuple[Solver, ...]:
         cast = self._config.cast
-        solvers: list[Solver] = [open_trained(cast, name).solver() for name in cast.trained("solver")]
+        solvers: list[Solver] = [open_trained(cast, name).solver(self._budget) for name in cast.trained("solver")]
         for voice in self._voices("solver"):
             turns, chars = cast.solver_turns, cast.solver_context_chars
             solvers.append(LlmSolver(voice, voice.model.name, self._budget, turns=turns, context_chars=chars))

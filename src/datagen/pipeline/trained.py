@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from datagen.agents.budget import Budget
 from datagen.agents.roles import Policy, SamplingGuesser, Solver
 from datagen.config.cast import CastConfig, CheckpointConfig
 from datagen.errors import ConfigError
@@ -28,7 +29,7 @@ class TrainedPlayer(Protocol):
 
     def policy(self) -> Policy: ...
 
-    def solver(self) -> Solver: ...
+    def solver(self, budget: Budget) -> Solver: ...
 
     def guesser(self) -> SamplingGuesser: ...
 
