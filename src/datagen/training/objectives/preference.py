@@ -91,7 +91,7 @@ def _places(tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         order = tokens.pair[rows].argsort(stable=True)
         numbers = tokens.pair[rows][order]
         if (numbers[1:] == numbers[:-1]).any():
-            twice = numbers[1:][numbers[1:] == numbers[:-1]].unique().tolist()
+            twice = sorted(set(numbers[1:][numbers[1:] == numbers[:-1]].tolist()))
             raise TrainingError(f"pairs {twice} have two {side} rows in one pass; a pair has one of each")
         found.append((rows[order], numbers))
     (chosen, left), (rejected, right) = found
