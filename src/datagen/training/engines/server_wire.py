@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 import httpx
 
 from datagen.clients.connecting import fault_of_status
-from datagen.errors import ConnectionLostError, CredentialsError, EngineError, InvalidRequestError
+from datagen.errors import ConnectionLostError, CredentialsError, EngineError, InvalidRequestError, OverloadedError
 from datagen.training.engines.base import Completion, Sampling
 
 NEUTRAL: Mapping[str, Any] = {
@@ -49,7 +49,7 @@ class Serving:
 
 
 class MissingModelError(InvalidRequestError):
-    """The server knows no model of this name: it was started again and has lost its adapters."""
+    """The server knows no model or adapter of this name: it was started again and has lost its adapters."""
 
 
 def request_body(prompt: Sequence[int], sampling: Sampling, serving: Serving) -> dict[str, Any]:
@@ -127,12 +127,14 @@ def raise_for(answer: httpx.Response, who: str) -> None:
     if answer.is_success:
         return
     fault = fault_of_status(answer.status_code, answer.headers, who)
+    if isinstance(fault, OverloadedError):
+        raise OverloadedError(f"{fault}: {answer.text[:SHOWN]}")
     if fault is not None:
         raise fault
     told = f"{who} answered with status {answer.status_code}: {answer.text[:SHOWN]}"
     if answer.status_code in (401, 403):
         raise CredentialsError(told)
-    if answer.status_code == 404 and "model" in answer.text:
+    if answer.status_code == 404 and ("model" in answer.text or "adapter" in answer.text):
         raise MissingModelError(told)
     raise InvalidRequestError(told)
 

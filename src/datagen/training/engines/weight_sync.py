@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from typing import Literal as OneOf
 
-from datagen.errors import ConnectionLostError, DatagenError, EngineError
+from datagen.errors import ConnectionLostError, DatagenError, EngineError, InvalidRequestError
 from datagen.training.engines.adapters import AdapterFolder
 from datagen.training.engines.server_lines import ServerLines
 from datagen.training.engines.server_wire import MissingModelError, Serving
@@ -205,12 +205,8 @@ class _PausedSync:
             return True
         try:
             told = await self._lines.get(url, "/weight_info", seconds=SHORT_SECONDS)
-        except MissingModelError:
-            return False
-        except DatagenError as exc:
-            if getattr(exc, "retryable", False):
-                raise
-            return False
+        except InvalidRequestError:
+            return False  # an older server
         return bool(told.get("weight_version") == str(self.version))
 
     async def _load(self, version: int, weights: NamedWeights | Path) -> None:
