@@ -105,6 +105,19 @@ class StepReport:
     seconds: float
 
 
+@dataclass(slots=True)
+class Progress:
+    """How many updates the weights have seen."""
+
+    updates: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.updates = int(state["updates"])
+
+
 class Learner:
     """A model, its optimiser, and the number of updates they have seen.
 
@@ -138,7 +151,7 @@ class Learner:
         self.clip_norm = clip_norm
         self.precision = precision
         self.entropy = entropy
-        self.version = 0
+        self.progress = Progress()
         self.reduction: Reduction = reduction or Alone()
         train_in_float32(model)
         if checkpointing:
@@ -148,6 +161,11 @@ class Learner:
             shard(self.scorer)
         self.optimizer = Optimizer(model.parameters(), optimizer, outer=outer_parameters(model))
         self.device = self.optimizer.parameters[0].device
+
+    @property
+    def version(self) -> int:
+        """Updates that the weights have seen."""
+        return self.progress.updates
 
     def step(self, rows: Sequence[TrainRow], objective: Objective) -> StepReport:
         """One update. Raises `TrainingError`, with weights and optimiser as they were, if its gradient is not finite.
@@ -177,7 +195,7 @@ class Learner:
             self.optimizer.step(self.version)
         finally:
             self.optimizer.zero_grad()
-        self.version += 1
+        self.progress.updates += 1
         return StepReport(
             version=self.version,
             loss=sums["loss"],
@@ -224,7 +242,11 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Trained weights, optimiser, and number of updates. As in torch, tensors are those in use: copy to keep them."""
-        return {"model": dict(self._trained()), "optimizer": self.optimizer.state_dict(), "version": self.version}
+        return {
+            "model": dict(self._trained()),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": self.progress.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken. Raises `CheckpointError`, before anything changes, for another model's."""
@@ -241,7 +263,7 @@ class Learner:
         with torch.no_grad():
             for name, weight in trained.items():
                 weight.copy_(saved[name])
-        self.version = int(state["version"])
+        self.progress.load_state_dict(state["progress"])
 
     def describe(self) -> dict[str, Any]:
         """What is trained and how, for logs and reports."""
@@ -271,7 +293,12 @@ class Learner:
         for number in range(passes):
             if number < len(parts):
                 batch = to_batch(parts[number], self.device)
-                loss = objective(batch.trained.beside(*self._forward(batch, entropy)))
+                tokens = batch.trained.beside(*self._forward(batch, entropy))
+                try:
+                    loss = objective(tokens)
+                except TrainingError as exc:
+                    names = _listed(parts[number].rows)
+                    raise TrainingError(f"{exc} Nothing was changed; the rows are of rollouts {names}.") from exc
                 losses.append(_detached(loss))
                 value = loss.value
             else:
@@ -335,15 +362,18 @@ def _what_broke(update: int, parts: Sequence[Bin], losses: Sequence[Loss], loss:
     broken = [part for part, one in zip(parts, losses, strict=True) if not torch.isfinite(one.value)]
     suspects = [row for part in broken or parts for row in part.rows]
     guilty = [row for row in suspects if _not_finite(row)]
-    names = sorted({row.rollout_id or row.group_id or "without a name" for row in guilty or suspects})
-    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     streams = sorted({name for row in guilty for name in _not_finite(row)})
     why = f"whose {', '.join(streams)} is not finite" if guilty else "whose own numbers are finite"
     return (
         f"update {update} was not made: its loss is {loss:.4g} and its gradient has length {length:.4g}. "
-        f"Look at rollouts {listed}, {why}. Weights and optimiser are as they were before; leave these rows out, "
+        f"Look at rollouts {_listed(guilty or suspects)}, {why}. Weights and optimiser are as they were before; leave these rows out, "
         "or go on from the last checkpoint with a lower learning rate"
     )
+
+
+def _listed(rows: Sequence[TrainRow]) -> str:
+    names = sorted({row.rollout_id or row.group_id or "without a name" for row in rows})
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _not_finite(row: TrainRow) -> list[str]:

@@ -102,6 +102,11 @@ class Optimizer:
         if any(rest):
             self._parts.append((_adamw(*rest, settings), settings.learning_rate))
 
+    @property
+    def parts(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Torch's optimisers: Muon, where there is one, and AdamW."""
+        return tuple(part for part, _ in self._parts)
+
     def rate(self, update: int) -> float:
         """Of the first optimiser in this update, counted from 0: Muon's where there is one."""
         return self._parts[0][1] * self.settings.factor(update)
