@@ -21,7 +21,7 @@ from datagen.records.question import (
     Verdict,
 )
 
-Recipe = OneOf["infoseek", "duetqa"]
+Recipe = OneOf["infoseek", "duetqa", "chains"]
 STAGES = ("propose", "grow", "prove", "answer", "verbalise")
 """Where a candidate can end inside its recipe, in order; the gates come after."""
 
