@@ -337,7 +337,8 @@ def trl_losses(kind: Any) -> list[dict[str, Any]]:
         add("wild", loss_type=loss_type, low=0.2, high=0.2, entropy_coef=0.01)
     for limit in (0.05, 0.4):
         add("wild", loss_type="grpo", low=0.2, high=0.2, off_policy=limit)
-    for share in (0.2, 0.5):
+    # TRL takes the quantile in single precision: shares for which it falls between two tokens, not on one.
+    for share in (0.25, 0.5):
         add("wild", loss_type="dapo", low=0.2, high=0.2, top_entropy=share)
     for mode in ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"):
         for low, high in ((None, 1.1), (0.8, 1.25)):
