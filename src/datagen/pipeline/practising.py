@@ -77,9 +77,8 @@ class PracticePlan:
         hops = {int(length): weight for length, weight in chains["hops"].items()}
         settings = ChainSettings(**(chains | {"hops": hops, "relations": tuple(chains["relations"])}))
         hindsight = HindsightSettings(**raw["hindsight"])
-        return cls(
-            **(plain | {"folder": folder, "sources": tuple(raw["sources"])}), chains=settings, hindsight=hindsight
-        )
+        parts = {"folder": folder, "sources": tuple(raw["sources"]), "chains": settings, "hindsight": hindsight}
+        return cls(**(plain | parts))
 
     def blocks(self) -> list[Block]:
         return [Block(first, min(first + SHARD, self.candidates)) for first in range(0, self.candidates, SHARD)]
