@@ -7,12 +7,14 @@ import math
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen.errors import StorageError
+from datagen.training.learner import StepReport
 from datagen.training.objectives.policy import PolicyLoss
 from datagen.training.objectives.supervised import SupervisedLoss
 from datagen.training.recording import (
@@ -25,8 +27,10 @@ from datagen.training.recording import (
     read_evaluations,
     read_metrics,
 )
+from datagen.training.recording.figures import attempt_figures, learning_figures
 from datagen.training.recording.journal import Journal, encode, whole_bytes
 from datagen.training.recording.metrics import PANELS
+from datagen.training.rollout import Group, Rollout, Sampled
 from datagen.training.tokens import TokenBatch
 
 torch.set_num_threads(1)
@@ -240,6 +244,18 @@ def test_curves_that_are_gone_are_said_and_stop_nothing(tmp_path):
     assert "the curves begin later" in said[0]
 
 
+def test_ranks_that_do_not_write_touch_no_file(tmp_path):
+    recorded(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    with recorded(tmp_path, writes=False, watchers=[Watching()]) as other:
+        assert other.record("rl", 9, {"loss": 9.0}) == []
+        assert other.rewind("sft", -1) == 0
+        other.load_state_dict(Recorder(tmp_path, tensorboard=False).state_dict())
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 # --- alarms and listeners -------------------------------------------------------------------------------------------
 
 
@@ -389,3 +405,55 @@ def test_every_metric_has_a_meaning_and_every_panel_shows_metrics_that_exist():
     assert all(metric.meaning.endswith((".", "counts.")) or ":" in metric.meaning for metric in METRICS.values())
     assert {name for panel in PANELS for name in panel.metrics} - set(METRICS) == set()
     assert metrics_table().count("\n") == len(METRICS) + 2
+
+
+# --- figures of an update -------------------------------------------------------------------------------------------
+
+
+def attempt(question: str, *, reward: float | None, correct: bool | None, termination="answered", **figures) -> Rollout:
+    ids = np.arange(10)
+    part = Sampled(ids, ids >= 4, np.zeros(10, dtype=np.float32))
+    return Rollout(question, "r", (part,), reward, correct, termination, **figures)
+
+
+def test_figures_of_attempts_leave_out_what_the_infrastructure_broke():
+    groups = [
+        Group("q1", (
+            attempt("q1", reward=1.0, correct=True, searches=2, visits=1, turns=4, version=7),
+            attempt("q1", reward=0.1, correct=False, searches=1, termination="turns", parse_failures=2, turns=2, version=5),
+            attempt("q1", reward=None, correct=None, termination="error", version=1),
+        )),
+        Group("q2", (attempt("q2", reward=0.1, correct=False), attempt("q2", reward=0.1, correct=False))),
+        Group("q3", (attempt("q3", reward=None, correct=None, termination="error"),)),
+    ]  # fmt: skip
+
+    found = attempt_figures(groups, version=8)
+
+    assert found["reward"] == pytest.approx(1.3 / 4)
+    assert (found["success"], found["tool_calls"], found["parse_failures"]) == (0.25, 1.0, 0.5)
+    assert (found["truncated"], found["answered"], found["tokens_per_rollout"]) == (0.25, 0.75, 6.0)
+    assert found["infrastructure_failures"] == pytest.approx(2 / 6)
+    assert (found["zero_variance"], found["failed_groups"], found["solved_groups"]) == (0.5, 0.5, 0.0)
+    assert (found["carrying"], found["staleness"], found["staleness_max"]) == (2.0, (1 + 3 + 8 + 8) / 4, 8.0)
+    assert set(found) <= set(METRICS)
+
+
+def test_a_batch_that_broke_throughout_measures_nothing():
+    found = attempt_figures([Group("q1", (attempt("q1", reward=None, correct=None, termination="error"),))])
+
+    assert found["reward"] is None
+    assert found["tool_calls"] is None
+    assert found["zero_variance"] is None
+    assert found["infrastructure_failures"] == 1.0
+
+
+def test_figures_of_the_learner_are_all_in_the_table():
+    report = StepReport(
+        version=3, loss=0.5, grad_norm=1.5, clipped=True, learning_rate=1e-4, measures={"entropy": 0.7}, rows=8, bins=2,
+        trained_tokens=100, forwarded_tokens=400, padding_share=0.1, seconds=2.0,
+    )  # fmt: skip
+
+    found = learning_figures(report)
+
+    assert (found["tokens_per_s"], found["entropy"], found["clipped"]) == (200.0, 0.7, 1.0)
+    assert set(found) <= set(METRICS)

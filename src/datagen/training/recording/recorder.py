@@ -8,8 +8,7 @@
     recorder.load_state_dict(checkpoint["recorder"])     # as if steps 51 to 57 had never been
 
 Invariant: after a resume every update is in the files once. Phases follow one another; what is measured on the way, such
-as held-out success, carries the phase and the step of the update it was measured after. On several ranks the first one
-records.
+as held-out success, carries the phase and the step of the update it was measured after.
 """
 
 from __future__ import annotations
@@ -76,9 +75,13 @@ class Recorder:
         listeners: Sequence[Listener] = (),
         tensorboard: bool = True,
         say: Callable[[str], None] = log.warning,
+        writes: bool = True,
     ) -> None:
-        """`say` is told, once, that tensorboardX is missing, or that curves of before are gone."""
+        """`writes` is False on all ranks but the first: they record nothing. `say` is told, once, that tensorboardX is missing, or that curves of before are gone."""
         self.folder = Path(folder)
+        self._writes = writes
+        if not writes:
+            return
         self._metrics = Journal(self.folder / METRICS_FILE)
         self._evaluations = Journal(self.folder / EVALUATIONS_FILE)
         self._alarms = Journal(self.folder / ALARMS_FILE)
@@ -92,6 +95,8 @@ class Recorder:
         Names are those of `METRICS` or your own; `phase` and `step` are taken. Figures that are no numbers are kept.
         Raises `StorageError` where the disk is full, and `TrainingError` where an alarm is to end the run.
         """
+        if not self._writes:
+            return []
         taken = [name for name in RESERVED if name in values]
         if taken:
             raise ValueError(f"{', '.join(taken)} cannot be the name of a metric; every line has one already")
@@ -105,6 +110,8 @@ class Recorder:
 
     def evaluation(self, record: EvaluationRecord) -> list[Alarm]:
         """Write one measurement; returns the alarms it raised."""
+        if not self._writes:
+            return []
         self._evaluations.append(record.to_line())
         if self._events is not None and record.success is not None:
             name = f"success/{record.set}/{record.mode}"
@@ -130,6 +137,8 @@ class Recorder:
 
         For a resume whose checkpoint holds no `state_dict`. A step of -1 drops all of the phase.
         """
+        if not self._writes:
+            return 0
         order = list(dict.fromkeys(line["phase"] for line in self._metrics.lines()))
         later = set(order[order.index(phase) + 1 :]) if phase in order else set()
 
@@ -144,6 +153,8 @@ class Recorder:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the files end now; JSON values."""
+        if not self._writes:
+            return {}
         last: dict[str, int] = {}
         for line in self._metrics.lines():
             last[line["phase"]] = max(line["step"], last.get(line["phase"], 0))
@@ -151,6 +162,8 @@ class Recorder:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Drop what was written since. Curves that are gone are said and not missed: they train nothing."""
+        if not self._writes:
+            return
         phases = {line["phase"] for line in self._metrics.lines()}
         for name, journal in self._journals().items():
             missing = journal.cut(state["bytes"][name])
@@ -163,7 +176,7 @@ class Recorder:
         self._replay()
 
     def close(self) -> None:
-        if self._events is not None:
+        if self._writes and self._events is not None:
             self._events.close()
 
     def __enter__(self) -> Recorder:
