@@ -1,6 +1,6 @@
 """A forward pass for sampling: Qwen3, Qwen2 and Llama shapes, with the parameters of the Hugging Face module itself.
 
-    rows = decoder.allocate([40, 40])                    room for keys and values
+    rows = [decoder.allocate(40), decoder.allocate(40)]  room for keys and values
     decoder.extend(rows, [[5, 9, 2], [5, 7]])            reads tokens; gives nothing
     logits = decoder.step(rows, [11, 12])                reads one token per row; (2, vocabulary) for what follows
 
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from datagen.training.engines.decoder_memory import Memory, Row, Slab
 
@@ -46,7 +46,9 @@ class Decoder(Protocol):
         """What `held` grows by for a row of so many tokens."""
         ...
 
-    def allocate(self, sizes: list[int]) -> list[Row]: ...
+    def allocate(self, tokens: int, together: int = 1) -> Row:
+        """Room for a sequence; `together` rows are about to be asked for and had better lie side by side."""
+        ...
 
     def free(self, row: Row) -> None: ...
 
@@ -138,8 +140,8 @@ class LeanDecoder:
     def capacity(self, tokens: int) -> int:
         return self.memory.capacity(tokens)
 
-    def allocate(self, sizes: list[int]) -> list[Row]:
-        return self.memory.allocate(sizes)
+    def allocate(self, tokens: int, together: int = 1) -> Row:
+        return self.memory.allocate(tokens, together)
 
     def free(self, row: Row) -> None:
         self._plan = None
@@ -179,7 +181,7 @@ class LeanDecoder:
                 held_values[:, start:end] = values[at:stop].transpose(0, 1)
                 if number != last:
                     attended.append(
-                        F.scaled_dot_product_attention(
+                        functional.scaled_dot_product_attention(
                             queries[at:stop].transpose(0, 1)[None],
                             held_keys[None, :, :end],
                             held_values[None, :, :end],
@@ -292,7 +294,9 @@ class LeanDecoder:
 
     def _part(self, slab: Slab, rows: list[Row], first: int) -> Part:
         high = rows[-1].slot + 1
-        lengths = torch.ones(high, dtype=torch.int64)  # a row that is not in use attends to its first place, and is dropped
+        lengths = torch.ones(
+            high, dtype=torch.int64
+        )  # a row that is not in use attends to its first place, and is dropped
         slots = torch.tensor([row.slot for row in rows])
         lengths[slots] = torch.tensor([len(row.tokens) for row in rows])
         bias = torch.zeros(high, slab.capacity, dtype=self.dtype)
@@ -327,4 +331,4 @@ def _causal(start: int, end: int, device: torch.device) -> Tensor | None:
 
 
 def _norm(module: Any, x: Tensor) -> Tensor:
-    return F.rms_norm(x, (x.shape[-1],), module.weight, module.variance_epsilon)
+    return functional.rms_norm(x, (x.shape[-1],), module.weight, module.variance_epsilon)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from datagen.errors import ConfigError
 from datagen.training.engines.decoder_memory import Row
@@ -58,9 +58,9 @@ class CacheDecoder:
     def capacity(self, tokens: int) -> int:
         return tokens
 
-    def allocate(self, sizes: list[int]) -> list[Row]:
-        self.held += sum(sizes)
-        return [OwnRow(size) for size in sizes]
+    def allocate(self, tokens: int, together: int = 1) -> Row:  # noqa: ARG002 - rows have tensors of their own
+        self.held += tokens
+        return OwnRow(tokens)
 
     def free(self, row: Row) -> None:
         self._apart()
@@ -141,7 +141,7 @@ def _stacked(rows: list[OwnRow]) -> Batch:
         columns = []
         for kind, empty in ((0, like), (1, like_values)):
             tensors = [row.layers[number][kind] if row.layers else empty[:, :0] for row in rows]
-            columns.append(torch.stack([F.pad(t, (0, 0, longest - t.shape[1], 0)) for t in tensors]))
+            columns.append(torch.stack([functional.pad(t, (0, 0, longest - t.shape[1], 0)) for t in tensors]))
         cache.update(columns[0], columns[1], number)
     return Batch(tuple(rows), cache, mask)
 
@@ -151,6 +151,6 @@ def _write_back(batch: Batch) -> None:
     for place, row in enumerate(batch.rows):
         length = len(row.tokens)
         row.layers = [
-            (layer.keys[place, :, layer.keys.shape[2] - length :], layer.values[place, :, layer.values.shape[2] - length :])
+            tuple(t[place, :, t.shape[2] - length :].clone() for t in (layer.keys, layer.values))
             for layer in batch.cache.layers
         ]

@@ -38,7 +38,7 @@ class Slab:
     """Keys and values of up to `rows` sequences: per layer (rows, kv_heads, capacity, dim)."""
 
     def __init__(
-        self, layers: int, rows: int, heads: int, capacity: int, dim: int, dtype: torch.dtype, device: torch.device
+        self, rows: int, capacity: int, *, layers: int, heads: int, dim: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (rows, heads, capacity, dim)
         # Zeros, not whatever memory holds: places behind a row's end are multiplied with a weight of 0, and 0 * nan is nan.
@@ -91,25 +91,27 @@ class Memory:
         """Room that a sequence of so many tokens is given."""
         return max(SMALLEST, 1 << (tokens - 1).bit_length())
 
-    def allocate(self, sizes: list[int]) -> list[Row]:
-        """Rows with room for so many tokens each; asked for together, they lie together."""
-        rows = [Row(self.capacity(size)) for size in sizes]
-        for capacity in sorted({row.capacity for row in rows}):
-            asked = [row for row in rows if row.capacity == capacity]
-            slabs = sorted((s for s in self.slabs if s.capacity == capacity), key=lambda s: s.free)
-            for number, row in enumerate(asked):
-                slab = next((s for s in slabs if s.free), None)
-                if slab is None:
-                    slab = self._slab(capacity, len(asked) - number)
-                    slabs.append(slab)
-                slab.place(row)
-        self.held += sum(row.capacity for row in rows)
-        return rows
+    def allocate(self, tokens: int, together: int = 1) -> Row:
+        """A row with room for so many tokens; `together` rows of like size are about to be asked for, this one included."""
+        row = Row(self.capacity(tokens))
+        alike = [slab for slab in self.slabs if slab.capacity == row.capacity and slab.free]
+        slab = min(alike, key=lambda slab: slab.free) if alike else self._slab(row.capacity, together)
+        slab.place(row)
+        self.held += row.capacity
+        return row
 
     def _slab(self, capacity: int, wanted: int) -> Slab:
         most = max(4, min(SLAB_ROWS, SLAB_TOKENS // capacity))
         rows = min(most, max(4, 1 << (wanted - 1).bit_length()))
-        slab = Slab(self.layers, rows, self.heads, capacity, self.dim, self.dtype, self.device)
+        slab = Slab(
+            rows,
+            capacity,
+            layers=self.layers,
+            heads=self.heads,
+            dim=self.dim,
+            dtype=self.dtype,
+            device=self.device,
+        )
         self.slabs.append(slab)
         return slab
 
@@ -121,7 +123,9 @@ class Memory:
         row.slab = None
         row.tokens = []
         self.held -= row.capacity
-        if slab.free == len(slab.rows) and any(s is not slab and s.capacity == slab.capacity and s.free for s in self.slabs):
+        if slab.free == len(slab.rows) and any(
+            s is not slab and s.capacity == slab.capacity and s.free for s in self.slabs
+        ):
             self.slabs.remove(slab)
 
     def fork(self, source: Row, target: Row, length: int) -> None:
