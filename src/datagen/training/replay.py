@@ -35,6 +35,7 @@ STATE_VERSION = 1
 MIN_REWARD = 0.5
 """A total reward above this one is a success to the reading "reward" (fathom.md §2.3c)."""
 Success = Literal["answer", "reward"]
+MAX_BYTES = 1 << 30
 BYTES_PER_TOKEN = 13
 """Of `Sampled`: an id in 8, its log-probability in 4, who wrote it in 1."""
 PLAIN_FIELDS = (
@@ -52,7 +53,7 @@ class ReplaySettings:
     """answer: the answer is right; reward: the total reward is above 0.5."""
     max_age: int | None = None
     """Updates between the weights that wrote a success and those that learn from it, at most; None for any."""
-    max_bytes: int = 1 << 30
+    max_bytes: int = MAX_BYTES
     """Memory for tokens; the successes that were stored longest ago make way."""
 
     def __post_init__(self) -> None:
