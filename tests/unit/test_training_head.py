@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.training_samples import rows, small_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -13,7 +14,6 @@ from datagen.errors import ConfigError
 from datagen.training.head import token_logprobs
 from datagen.training.models import TokenScorer
 from datagen.training.packing import bins, to_batch
-from tests.unit.training_samples import rows, small_model
 
 torch.set_num_threads(1)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.training_samples import llama, row, rows, small_model
 from torch import nn
 
 from datagen.errors import ConfigError, TrainingError
 from datagen.training.models import TokenScorer
 from datagen.training.packing import bins, check_streams, to_batch, with_trained_tokens
 from datagen.training.rows import TrainRow, with_streams
-from tests.unit.training_samples import llama, row, rows, small_model
 
 torch.set_num_threads(1)
 
@@ -66,7 +67,7 @@ def test_packed_bins_are_at_least_half_full_on_average(sizes, budget):
     # Best fit never opens a bin while the row fits into an open one, so two bins together hold more than one budget.
     parts = bins([plain(size) for size in sizes], tokens=budget)
 
-    assert all(one.tokens + other.tokens > budget for one, other in zip(parts, parts[1:], strict=False))
+    assert all(one.tokens + other.tokens > budget for one, other in pairwise(parts))
 
 
 @given(lengths, st.integers(90, 400))
@@ -173,8 +174,8 @@ def test_pairs_are_numbered_within_a_bin():
 def test_weights_that_need_numbers_a_row_lacks_are_refused():
     with pytest.raises(TrainingError, match="'rollout-3' has a rl_weight but no advantage"):
         check_streams([with_streams(row(6, seed=3), advantage=None)])
+    one = row(6, seed=3)
     with pytest.raises(TrainingError, match="kl_weight but no ref_logprobs"):
-        one = row(6, seed=3)
         check_streams([with_streams(one, kl_weight=one.rl_weight)])
 
 
@@ -255,5 +256,5 @@ def test_a_model_that_mixes_tokens_without_attention_is_not_packed():
     from transformers import MambaConfig, MambaForCausalLM
 
     model = MambaForCausalLM(MambaConfig(vocab_size=61, hidden_size=16, num_hidden_layers=1, state_size=4))
-    with pytest.raises(ConfigError, match="cannot be exchanged.*'padded'"):
+    with pytest.raises(ConfigError, match=r"cannot be exchanged.*'padded'"):
         TokenScorer(model, layout="packed")

@@ -102,11 +102,11 @@ def save_model(model: nn.Module, path: str | Path, *, dtype: Precision | None = 
 
 
 def with_lora(
-    model: nn.Module, *, rank: int, alpha: float, targets: Sequence[str] = LINEAR, dropout: float = 0.0
+    model: nn.Module, *, rank: int, alpha: float, targets: Sequence[str] = LINEAR, dropout: float = 0.0, seed: int = 0
 ) -> nn.Module:
     """The model with low-rank adapters on its linear layers; nothing else is trained (arXiv 2106.09685).
 
-    Adapters are float32, whatever the model is.
+    Adapters are float32, whatever the model is. They begin by changing nothing; what they begin from is drawn from `seed`.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -125,7 +125,9 @@ def with_lora(
         task_type="CAUSAL_LM",
         bias="none",
     )
-    adapted: nn.Module = get_peft_model(model, settings, autocast_adapter_dtype=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted: nn.Module = get_peft_model(model, settings, autocast_adapter_dtype=True)
     return adapted
 
 
@@ -188,7 +190,8 @@ def train_in_float32(model: nn.Module) -> None:
 def checkpoint_activations(model: nn.Module) -> None:
     """Keep only what enters a layer, and compute the rest again in the backward pass."""
     inner: Any = causal_lm(model)
-    inner.gradient_checkpointing_enable({"use_reentrant": False})
+    enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 class TokenScorer(nn.Module):
