@@ -28,8 +28,14 @@ def sft_rows(
     mode: Aggregation = "token_mean",
     whole: Totals | None = None,
     attempts: Sequence[str] | None = None,
+    context_weight: float = 0.0,
+    whole_context: int | None = None,
 ) -> list[TrainRow]:
     """One row for every sequence in which something was written.
+
+    `context_weight` adds the mean over the tokens that the model did not write, times this weight: language modelling of
+    questions and pages. A model that begins with random weights learns to copy names from it, for pages repeat them far
+    more often than attempts do; a pretrained one needs none. `whole_context` counts these tokens of all ranks.
 
     `whole` counts what all ranks train on in this update; left out, these sequences are all of it. `attempts` names the
     attempt of each sequence, where attempts have several: `sequence_mean` is then a mean over attempts.
@@ -42,11 +48,19 @@ def sft_rows(
     attempt = np.array([numbers[name] for name in names], np.int64)
     here = step_totals(lengths, sequence=attempt) if len(sequences) else Totals(0, 0)
     weights = coefficients(lengths, mode, totals=whole or here, sequence=attempt) if len(sequences) else lengths
+    read = sum(context_tokens(part) for part in sequences) if whole_context is None else whole_context
+    context = context_weight / read if read else 0.0
     return [
-        TrainRow(part.input_ids, ce_weight=mask_of(part) * np.float32(weight), rollout_id=name)
+        TrainRow(part.input_ids, ce_weight=_weights(part, float(weight), context), rollout_id=name)
         for part, weight, length, name in zip(sequences, weights, lengths, names, strict=True)
         if length
     ]
+
+
+def _weights(part: Sampled, weight: float, context: float) -> NDArray[np.float32]:
+    weights = np.where(part.written, np.float32(weight), np.float32(context))
+    weights[0] = 0
+    return weights
 
 
 def imitated_rows(
@@ -97,6 +111,11 @@ def preference_rows(
 def written_tokens(part: Sampled) -> int:
     """Tokens of a sequence that the model wrote."""
     return int(np.count_nonzero(part.written))
+
+
+def context_tokens(part: Sampled) -> int:
+    """Tokens of a sequence that somebody else wrote and something predicts."""
+    return int(np.count_nonzero(~part.written[1:]))
 
 
 def mask_of(part: Sampled) -> NDArray[np.float32]:
