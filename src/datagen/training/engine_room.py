@@ -1,0 +1,98 @@
+"""Who samples for a training, and how it gets new weights.
+
+    room = EngineRoom.of(config.engine, policy, folder)
+    groups = room.wait(sample_groups(room.engine, ...))
+    room.renew(version=41)                                  after an update
+
+Everything asynchronous of a training runs in the one event loop that belongs to the room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from datagen.config.training import EngineConfig
+from datagen.errors import ConfigError
+from datagen.training.engines.base import Engine
+from datagen.training.engines.sampler import LocalEngine
+from datagen.training.models import has_adapters, save_model
+from datagen.training.policy_folder import TrainedPolicy
+
+T = TypeVar("T")
+Renew = Callable[[int], Awaitable[None]]
+
+
+class EngineRoom:
+    """An engine, its event loop, and the way from the learner's weights to it."""
+
+    def __init__(self, engine: Engine, renew: Renew, close: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.engine = engine
+        self._renew = renew
+        self._close = close
+        self._runner = asyncio.Runner()
+
+    @classmethod
+    def of(cls, section: EngineConfig, policy: TrainedPolicy, folder: Path) -> EngineRoom:
+        """As the config says. `folder` is where adapters and weights for servers are laid down."""
+        if section.kind == "server":
+            return _server_room(section, policy, folder)
+        engine = LocalEngine(policy.model, max_batch=section.max_batch)
+
+        async def renew(version: int) -> None:
+            engine.refresh(version)
+
+        return cls(engine, renew)
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to the end."""
+        return self._runner.run(work)
+
+    def renew(self, version: int) -> None:
+        """Sample from the learner's weights as they are now: those after `version` updates."""
+
+        async def renewed() -> None:
+            await self._renew(version)
+
+        self.wait(renewed())
+
+    def close(self) -> None:
+        async def closed() -> None:
+            if self._close is not None:
+                await self._close()
+
+        self.wait(closed())
+        self._runner.close()
+
+
+def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> EngineRoom:
+    """Servers of vLLM. Adapters travel under versioned names, whole weights as folders that servers read again."""
+    from datagen.training.engines.adapters import AdapterFolder
+    from datagen.training.engines.server import ServerEngine
+    from datagen.training.engines.server_lines import ServerLines
+    from datagen.training.engines.weight_sync import AdapterSync, ReloadSync, WeightSync
+
+    lines = ServerLines(section.urls)
+    adapters = has_adapters(policy.model)
+    if adapters != (section.sync == "adapter"):
+        raise ConfigError(
+            f'training.engine.sync = "{section.sync}" does not fit: adapters are for models with [training.model.lora], '
+            '"reload" is for those of which all weights are trained.'
+        )
+    sync: WeightSync = (
+        AdapterSync(lines, section.model, AdapterFolder(folder)) if adapters else ReloadSync(lines, section.model)
+    )
+    engine = ServerEngine(lines, sync)
+
+    async def renew(version: int) -> None:
+        target = folder / f"version-{version:08d}"
+        await asyncio.to_thread(save_model, policy.model, target)
+        await sync.publish(version, target)
+        for old in folder.glob("version-*"):
+            if old != target:
+                await asyncio.to_thread(shutil.rmtree, old)
+
+    return EngineRoom(engine, renew, engine.close)
