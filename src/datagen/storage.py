@@ -231,11 +231,21 @@ def read_manifest(folder: str | Path, *, kind: str, version: int) -> Manifest:
 
 def first_damaged_file(folder: str | Path, manifest: Manifest) -> str | None:
     """Name of the first listed file that is missing or whose bytes changed; None when all are as written."""
-    for entry in manifest.files:
-        path = local_path(join(folder, entry.name))
-        if not path.is_file() or path.stat().st_size != entry.bytes or _sha256(path) != entry.sha256:
-            return entry.name
-    return None
+    return next((entry.name for entry in manifest.files if _is_damaged(folder, entry)), None)
+
+
+def damaged_files(folder: str | Path, manifest: Manifest) -> list[str]:
+    """Names of all listed files that are missing or whose bytes changed."""
+    return [entry.name for entry in manifest.files if _is_damaged(folder, entry)]
+
+
+def flush(path: Path) -> None:
+    """Without fsync of the file and of its folder a rename can survive a power cut that the bytes did not."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -251,10 +261,10 @@ def _replacing(url: str | Path) -> Iterator[Path]:
         try:
             with _writing(url):
                 yield temporary
-                _flush(temporary)
+                flush(temporary)
                 temporary.chmod(0o644)  # mkstemp makes 0600; a finished file follows the ordinary rule
                 temporary.replace(target)
-                _flush(target.parent)
+                flush(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
         return
@@ -272,15 +282,6 @@ def _put_then_move(temporary: Path, url: str) -> None:
     staged = posixpath.join(parent, TEMPORARY_PREFIX + name)
     fs.put_file(str(temporary), staged)
     fs.mv(staged, path)
-
-
-def _flush(path: Path) -> None:
-    """Without fsync of the file and of its folder a rename can survive a power cut that the bytes did not."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _row_groups(
@@ -304,6 +305,11 @@ def _row_groups(
 
 def _describe(path: Path, name: str, rows: int | None) -> FileEntry:
     return FileEntry(name=name, bytes=path.stat().st_size, sha256=_sha256(path), rows=rows)
+
+
+def _is_damaged(folder: str | Path, entry: FileEntry) -> bool:
+    path = local_path(join(folder, entry.name))
+    return not path.is_file() or path.stat().st_size != entry.bytes or _sha256(path) != entry.sha256
 
 
 def _sha256(path: Path) -> str:
