@@ -17,12 +17,12 @@ from datagen.training.models import (
     outer_parameters,
     save_model,
     tiny_qwen3,
-    train_in_float32,
     with_lora,
     without_adapters,
 )
 from datagen.training.optimizers import OptimizerSettings
 from datagen.training.packing import bins, to_batch
+from datagen.training.precision import Masters, to_float32
 
 torch.set_num_threads(1)
 
@@ -119,7 +119,7 @@ def test_layers_that_are_not_there_and_the_head_get_no_adapter():
 
 def test_a_half_precision_base_keeps_its_precision_under_single_precision_adapters():
     adapted = with_lora(small_model().bfloat16(), rank=4, alpha=8)
-    train_in_float32(adapted)
+    to_float32(adapted)
 
     assert has_adapters(adapted)
     for name, one in adapted.named_parameters():
@@ -128,10 +128,34 @@ def test_a_half_precision_base_keeps_its_precision_under_single_precision_adapte
 
 def test_trained_weights_become_single_precision_and_stay_tied():
     model = small_model().bfloat16()
-    train_in_float32(model)
+    to_float32(model)
 
     assert {one.dtype for one in model.parameters()} == {torch.float32}
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_masters_have_the_names_of_what_is_trained_and_the_model_keeps_its_positions():
+    model = small_model(tie=True)
+    before = {name: one.detach().clone() for name, one in model.named_parameters()}
+    angles = model.model.rotary_emb.inv_freq.clone()
+    masters = Masters(model)
+
+    assert {name: one.dtype for name, one in masters.named_parameters()} == dict.fromkeys(before, torch.float32)
+    assert all(torch.equal(one, before[name]) for name, one in masters.named_parameters())
+    assert {one.dtype for one in model.parameters()} == {torch.bfloat16}
+    assert torch.equal(model.model.rotary_emb.inv_freq, angles)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_gradients_of_half_precision_passes_add_up_in_single_precision():
+    weight = torch.nn.Linear(1, 1, bias=False)
+    masters = Masters(weight)
+    for _ in range(400):
+        weight(torch.ones(1, 1, dtype=torch.bfloat16)).sum().backward()
+
+    # In bfloat16 the sum would stop at 256.
+    assert masters.weight.grad.item() == 400
+    assert weight.weight.grad is None
 
 
 @pytest.mark.parametrize("adapters", [False, True])

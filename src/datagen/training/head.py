@@ -40,18 +40,15 @@ def token_logprobs(
 ) -> tuple[Tensor, Tensor | None]:
     """(P,) float32 log-probabilities of `targets` (P,), and the entropies (P,) in nats where asked for.
 
-    `hidden` (P, H), `weight` (V, H), `bias` (V,). Products are taken in the precision of autocast where it is on, otherwise
-    in that of `hidden`, and summed in float32. `temperature` divides the logits: these are the probabilities of the
+    `hidden` (P, H), `weight` (V, H), `bias` (V,). Products are taken in the precision of `hidden` and summed in float32.
+    `temperature` divides the logits: these are the probabilities of the
     distribution that tokens were drawn from. Entropy has a gradient only when `entropy` is "trained".
     """
     limit = elements or CHUNK.get(hidden.device.type, CHUNK["cuda"])
     chunk = max(1, limit // weight.shape[0])
-    device = hidden.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    with torch.autocast(device, enabled=False):
-        out: tuple[Tensor, Tensor | None] = _Head.apply(  # type: ignore[no-untyped-call]
-            hidden, weight, bias, targets, 1.0 / temperature, entropy, chunk, dtype
-        )
+    out: tuple[Tensor, Tensor | None] = _Head.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, 1.0 / temperature, entropy, chunk
+    )
     return out
 
 
@@ -66,22 +63,21 @@ class _Head(torch.autograd.Function):
         scale: float,
         entropy: Entropy,
         chunk: int,
-        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor | None]:
         count = len(targets)
         logprobs = torch.empty(count, dtype=torch.float32, device=hidden.device)
         entropies = None if entropy == "none" else torch.empty_like(logprobs)
-        words = weight.to(dtype)
+        words = weight.to(hidden.dtype)
         log_all = None
         for start in range(0, count, chunk):
             part = slice(start, start + chunk)
-            log_all = torch.log_softmax(_logits(hidden[part].to(dtype), words, bias, scale), dim=-1)
+            log_all = torch.log_softmax(_logits(hidden[part], words, bias, scale), dim=-1)
             logprobs[part] = log_all.gather(1, targets[part, None])[:, 0]
             if entropies is not None:
                 entropies[part] = torch.linalg.vecdot(log_all.exp(), log_all).neg_()
         kept = log_all if count <= chunk and any(ctx.needs_input_grad) else None
         ctx.save_for_backward(hidden, weight, bias, targets, kept, entropies if entropy == "trained" else None)
-        ctx.settings = (scale, chunk, dtype)
+        ctx.settings = (scale, chunk)
         if entropies is not None and entropy == "measured":
             ctx.mark_non_differentiable(entropies)
         return logprobs, entropies
@@ -90,12 +86,12 @@ class _Head(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, towards_logprobs: Tensor, towards_entropies: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, kept, entropies = ctx.saved_tensors
-        scale, chunk, dtype = ctx.settings
+        scale, chunk = ctx.settings
         for_hidden, for_weight, for_bias = _room(ctx, hidden, weight, bias)
-        words = weight.to(dtype)
+        words = weight.to(hidden.dtype)
         for start in range(0, len(targets), chunk):
             part = slice(start, start + chunk)
-            states = hidden[part].to(dtype)
+            states = hidden[part]
             log_all = kept if kept is not None else torch.log_softmax(_logits(states, words, bias, scale), dim=-1)
             slope = _slope(log_all, targets[part], towards_logprobs[part])
             if entropies is not None and towards_entropies is not None:
@@ -103,7 +99,7 @@ class _Head(torch.autograd.Function):
             slope *= scale
             if for_bias is not None:
                 for_bias += slope.sum(0)
-            rounded = slope.to(dtype)
+            rounded = slope.to(hidden.dtype)
             if for_hidden is not None:
                 for_hidden[part] = rounded @ words
             if for_weight is not None:
@@ -112,7 +108,7 @@ class _Head(torch.autograd.Function):
             for_hidden,
             None if for_weight is None else for_weight.to(weight.dtype),
             None if for_bias is None else for_bias.to(bias.dtype),
-            *(None,) * 5,
+            *(None,) * 4,
         )
 
 

@@ -32,16 +32,16 @@ from datagen.training.models import (
     checkpoint_activations,
     has_adapters,
     outer_parameters,
-    train_in_float32,
     without_adapters,
 )
 from datagen.training.optimizers import Optimizer, OptimizerSettings
 from datagen.training.packing import Batch, Bin, Layout, bins, check_streams, to_batch, with_trained_tokens
-from datagen.training.rows import STREAMS, Floats, TrainRow
+from datagen.training.precision import Masters, to_float32
+from datagen.training.rows import Floats, TrainRow
+from datagen.training.step_report import StepReport, detached, listed, means, totals, what_broke
 from datagen.training.tokens import Loss, Objective
 
-NAMED = 8
-"""Rollouts that an error names; the others are counted."""
+__all__ = ["Alone", "Learner", "Progress", "Reduction", "StepReport"]
 
 
 class Reduction(Protocol):
@@ -80,48 +80,26 @@ class Alone:
         return nn.utils.get_total_norm(gradients)
 
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One update, over all ranks; seconds are of this one."""
-
-    version: int
-    """Updates that the weights have seen with this one."""
-    loss: float
-    grad_norm: float
-    """Before clipping."""
-    clipped: bool
-    learning_rate: float
-    measures: dict[str, float]
-    """Sum over count of what the objective measured."""
-    rows: int
-    """That were trained on; rows without a trained token are left out."""
-    bins: int
-    """Forward passes of this rank."""
-    trained_tokens: int
-    forwarded_tokens: int
-    """Of rows, padding left out."""
-    padding_share: float
-    """Of the tokens that were computed."""
-    seconds: float
-
-
 @dataclass(slots=True)
 class Progress:
-    """How many updates the weights have seen."""
+    """How many updates the weights have seen. Weights are loaded before it."""
 
     updates: int = 0
+    loaded: Callable[[], None] = lambda: None
 
     def state_dict(self) -> dict[str, int]:
         return {"updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.updates = int(state["updates"])
+        self.loaded()
 
 
 class Learner:
     """A model, its optimiser, and the number of updates they have seen.
 
-    `precision` "bfloat16" runs the model under autocast; what is trained is float32 either way. `clip_norm` None never clips.
+    `precision` "bfloat16" makes the model's weights bfloat16 and trains float32 copies (`datagen.training.precision`); with
+    `shard`, weights stay float32 and the wrapping casts them. `clip_norm` None never clips.
     `temperature` is the one that tokens were sampled at. `entropy` measures entropies for objectives that report them.
     `elements` bounds the logits in memory (`datagen.training.head`). `device` None leaves the model where it is.
     """
@@ -151,21 +129,40 @@ class Learner:
         self.clip_norm = clip_norm
         self.precision = precision
         self.entropy = entropy
-        self.progress = Progress()
+        self.progress = Progress(loaded=self.publish)
         self.reduction: Reduction = reduction or Alone()
-        train_in_float32(model)
+        # Wrapped modules keep float32 shards and make the working weights themselves.
+        self.masters = Masters(model) if precision == "bfloat16" and shard is None else None
+        if self.masters is None:
+            to_float32(model)
         if checkpointing:
             checkpoint_activations(model)
         self.scorer = TokenScorer(model, layout=layout, temperature=temperature, elements=elements)
         if shard is not None:
             shard(self.scorer)
-        self.optimizer = Optimizer(model.parameters(), optimizer, outer=outer_parameters(model))
-        self.device = self.optimizer.parameters[0].device
+        self.device = next(model.parameters()).device
+        outer = [one for one in outer_parameters(model) if one.requires_grad]
+        if self.masters is not None:
+            outer = [self.masters.master_of(one) for one in outer]
+        self.optimizer = Optimizer(self.weights.parameters(), optimizer, outer=outer)
 
     @property
     def version(self) -> int:
         """Updates that the weights have seen."""
         return self.progress.updates
+
+    @property
+    def weights(self) -> nn.Module:
+        """What the optimiser changes, by the model's names: the model, or float32 copies beside its working weights.
+
+        Whoever writes into it loads `progress` afterwards, or calls `publish`.
+        """
+        return self.model if self.masters is None else self.masters
+
+    def publish(self) -> None:
+        """Bring the working weights up to date with `weights`."""
+        if self.masters is not None:
+            self.masters.publish()
 
     def step(self, rows: Sequence[TrainRow], objective: Objective) -> StepReport:
         """One update. Raises `TrainingError`, with weights and optimiser as they were, if its gradient is not finite.
@@ -183,16 +180,17 @@ class Learner:
         self.optimizer.zero_grad()
         try:
             losses = self._run(parts, passes, objective)
-            sums = self.reduction.sums(_totals(parts, losses))
+            sums = self.reduction.sums(totals(parts, losses))
             gradients = [one.grad for one in self.optimizer.parameters if one.grad is not None]
             norm = self.reduction.norm(gradients)
             length = float(norm)
             if not (np.isfinite(length) and np.isfinite(sums["loss"])):
-                raise TrainingError(_what_broke(self.version + 1, parts, losses, sums["loss"], length))
+                raise TrainingError(what_broke(self.version + 1, parts, losses, sums["loss"], length))
             if self.clip_norm is not None:
                 nn.utils.clip_grads_with_norm_(self.optimizer.parameters, self.clip_norm, norm)
             rate = self.optimizer.rate(self.version)
             self.optimizer.step(self.version)
+            self.publish()
         finally:
             self.optimizer.zero_grad()
         self.progress.updates += 1
@@ -202,7 +200,7 @@ class Learner:
             grad_norm=length,
             clipped=self.clip_norm is not None and length > self.clip_norm,
             learning_rate=rate,
-            measures=_means(sums),
+            measures=means(sums),
             rows=int(sums["rows"]),
             bins=len(parts),
             trained_tokens=int(sums["trained"]),
@@ -217,8 +215,8 @@ class Learner:
         self.scorer.eval()
         with torch.no_grad():
             losses = self._run(parts, self.reduction.most(len(parts)), objective)
-        sums = self.reduction.sums(_totals(parts, losses))
-        return _means(sums) | {"loss": sums["loss"]}
+        sums = self.reduction.sums(totals(parts, losses))
+        return means(sums) | {"loss": sums["loss"]}
 
     def logprobs(self, rows: Sequence[TrainRow], *, adapters: bool = True) -> list[Floats]:
         """Log-probabilities of the trained tokens of each row under the weights as they are; 0 at other tokens.
@@ -256,7 +254,7 @@ class Learner:
         odd += [name for name in trained.keys() & saved.keys() if trained[name].shape != saved[name].shape]
         if odd:
             raise CheckpointError(
-                f"the checkpoint belongs to another model: {', '.join(odd[:NAMED])} differ, {len(odd)} weights in all; "
+                f"the checkpoint belongs to another model: {', '.join(odd[:8])} differ, {len(odd)} weights in all; "
                 "resume with the model and the adapters of the run"
             )
         self.optimizer.load_state_dict(state["optimizer"])
@@ -267,8 +265,7 @@ class Learner:
 
     def describe(self) -> dict[str, Any]:
         """What is trained and how, for logs and reports."""
-        half = self.precision == "bfloat16"
-        dtype = torch.bfloat16 if half else torch.float32
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         return {
             "model": type(self.model).__name__,
             "parameters": sum(one.numel() for one in self.model.parameters()),
@@ -297,9 +294,9 @@ class Learner:
                 try:
                     loss = objective(tokens)
                 except TrainingError as exc:
-                    names = _listed(parts[number].rows)
+                    names = listed(parts[number].rows)
                     raise TrainingError(f"{exc} Nothing was changed; the rows are of rollouts {names}.") from exc
-                losses.append(_detached(loss))
+                losses.append(detached(loss))
                 value = loss.value
             else:
                 # Another rank has more bins. Wrapped modules gather weights together, so this one computes along.
@@ -309,73 +306,13 @@ class Learner:
         return losses
 
     def _forward(self, batch: Batch, entropy: Entropy) -> tuple[Tensor, Tensor | None]:
-        half = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16) if half else contextlib.nullcontext():
-            out: tuple[Tensor, Tensor | None] = self.scorer(batch, entropy)
+        out: tuple[Tensor, Tensor | None] = self.scorer(batch, entropy)
         return out
 
     def _trained(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, one.detach()) for name, one in self.model.named_parameters() if one.requires_grad)
+        return ((name, one.detach()) for name, one in self.weights.named_parameters() if one.requires_grad)
 
 
 def _idle(layout: Layout) -> Bin:
     row = TrainRow(np.zeros(2, dtype=np.int64), ce_weight=np.array([0, 1], dtype=np.float32))
     return Bin((row,), (0,), layout)
-
-
-def _detached(loss: Loss) -> Loss:
-    measures = {name: (total.detach(), count.detach()) for name, (total, count) in loss.measures.items()}
-    return Loss(loss.value.detach(), measures)
-
-
-def _totals(parts: Sequence[Bin], losses: Sequence[Loss]) -> dict[str, float]:
-    """What ranks add up. Numbers leave the device in one transfer."""
-    totals = {
-        "loss": 0.0,
-        "rows": float(sum(len(part.rows) for part in parts)),
-        "tokens": float(sum(part.tokens for part in parts)),
-        "area": float(sum(part.area for part in parts)),
-        "trained": float(sum(int(row.trained.sum()) for part in parts for row in part.rows)),
-    }
-    names: list[str] = []
-    numbers: list[Tensor] = []
-    for loss in losses:
-        names.append("loss")
-        numbers.append(loss.value)
-        for name, (total, count) in loss.measures.items():
-            names += [f"sum:{name}", f"count:{name}"]
-            numbers += [total, count]
-    values = torch.stack([number.reshape(()).float() for number in numbers]).tolist() if numbers else []
-    for name, value in zip(names, values, strict=True):
-        totals[name] = totals.get(name, 0.0) + value
-    return totals
-
-
-def _means(sums: Mapping[str, float]) -> dict[str, float]:
-    """By measure; those that nothing was counted for are left out."""
-    names = [name.removeprefix("count:") for name, count in sums.items() if name.startswith("count:") and count]
-    return {name: sums[f"sum:{name}"] / sums[f"count:{name}"] for name in names}
-
-
-def _what_broke(update: int, parts: Sequence[Bin], losses: Sequence[Loss], loss: float, length: float) -> str:
-    """Names rows whose own numbers are not finite, or else all rows of the bins whose loss is not, or else all."""
-    broken = [part for part, one in zip(parts, losses, strict=True) if not torch.isfinite(one.value)]
-    suspects = [row for part in broken or parts for row in part.rows]
-    guilty = [row for row in suspects if _not_finite(row)]
-    streams = sorted({name for row in guilty for name in _not_finite(row)})
-    why = f"whose {', '.join(streams)} is not finite" if guilty else "whose own numbers are finite"
-    return (
-        f"update {update} was not made: its loss is {loss:.4g} and its gradient has length {length:.4g}. "
-        f"Look at rollouts {_listed(guilty or suspects)}, {why}. Weights and optimiser are as they were before; leave these rows out, "
-        "or go on from the last checkpoint with a lower learning rate"
-    )
-
-
-def _listed(rows: Sequence[TrainRow]) -> str:
-    names = sorted({row.rollout_id or row.group_id or "without a name" for row in rows})
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _not_finite(row: TrainRow) -> list[str]:
-    streams = ((name, getattr(row, name)) for name in STREAMS)
-    return [name for name, stream in streams if stream is not None and not np.isfinite(stream).all()]

@@ -106,7 +106,7 @@ def with_lora(
 ) -> nn.Module:
     """The model with low-rank adapters on its linear layers; nothing else is trained (arXiv 2106.09685).
 
-    Adapters are float32, whatever the model is. They begin by changing nothing; what they begin from is drawn from `seed`.
+    Adapters are float32, whatever the model is, until a learner takes them over. They begin by changing nothing; what they begin from is drawn from `seed`.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -178,13 +178,6 @@ def outer_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Those of embeddings and of the head."""
     outer = [module for module in model.modules() if isinstance(module, nn.Embedding)] + [head_of(model)]
     return [parameter for module in outer for parameter in module.parameters()]
-
-
-def train_in_float32(model: nn.Module) -> None:
-    """Make what is trained float32: updates smaller than half a step of bfloat16 are otherwise lost."""
-    for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype != torch.float32:
-            parameter.data = parameter.data.float()
 
 
 def checkpoint_activations(model: nn.Module) -> None:
