@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagen.errors import ConfigError, TrainingError
+from datagen.records.ids import rng_for
 from datagen.training.assembly import AssemblySettings, assemble, pool_settings, replay_store
 from datagen.training.curriculum import QuestionPool
+from datagen.training.learner import Learner
+from datagen.training.models import tiny_qwen3
 from datagen.training.objectives.presets import Algorithm, preset
+from datagen.training.optimizers import OptimizerSettings
+from datagen.training.recording.figures import attempt_figures
 from datagen.training.replay import ReplaySettings, ReplayStore
 from datagen.training.resampling import Refill, carries_signal
 from datagen.training.rollout import Group, Rollout, Sampled
+
+torch.set_num_threads(1)
 
 QUICK = settings(max_examples=60, deadline=None)
 RAPO = preset("rapo")
@@ -90,7 +99,7 @@ def test_four_good_groups_of_32_scale_eightfold():
 
     done = assemble(groups, SCALED)
 
-    assert done.statistics["scale"] == 8
+    assert done.statistics["advantage_scale"] == 8
     assert values(done, "g2") == pytest.approx([16, -4, -4, -4, -4])
     assert [float(row.advantage.max()) for row in done.rows[:1]] == pytest.approx([16])
 
@@ -98,8 +107,8 @@ def test_four_good_groups_of_32_scale_eightfold():
 def test_a_lone_good_group_is_scaled_up_to_the_cap():
     groups = [group("good", *CANONICAL), *(group(f"t{n}", *SOLVED) for n in range(31))]
 
-    assert assemble(groups, SCALED).statistics["scale"] == 32
-    assert assemble(groups, dataclasses.replace(SCALED, max_scale=4.0)).statistics["scale"] == 4
+    assert assemble(groups, SCALED).statistics["advantage_scale"] == 32
+    assert assemble(groups, dataclasses.replace(SCALED, max_scale=4.0)).statistics["advantage_scale"] == 4
 
 
 def test_a_solved_group_is_not_good_and_is_pruned_at_the_end_of_the_epoch():
@@ -128,7 +137,7 @@ def test_successes_are_counted_before_replay_puts_one_in():
 
     assert done.tallies == {"q": (0, 5)}
     assert done.statistics["replayed"] == 1
-    assert done.statistics["answer_success"] == 0
+    assert done.statistics["success"] == 0
     assert done.statistics["reward"] == pytest.approx(0.1)
 
 
@@ -137,7 +146,7 @@ def test_good_groups_are_counted_after_replay():
     done = assemble(groups, RAPO, store=stocked("q"))
 
     assert done.statistics["good_groups"] == 1
-    assert done.statistics["scale"] == 4
+    assert done.statistics["advantage_scale"] == 4
     assert (done.statistics["zero_variance"], done.statistics["tied_wrong"], done.statistics["tied_right"]) == (
         1,
         0.5,
@@ -179,7 +188,7 @@ def test_scaling_and_replay_work_alone_and_together(scale, replay):
     done = assemble(groups, algorithm, store=stocked("q"))
 
     assert done.statistics["replayed"] == replay
-    assert done.statistics["scale"] == (4 / (2 if replay else 1) if scale else 1)
+    assert done.statistics["advantage_scale"] == (4 / (2 if replay else 1) if scale else 1)
     assert len(done.rows) == (10 if replay else 5)
 
 
@@ -212,7 +221,7 @@ def test_without_a_good_group_the_update_is_skipped():
         done = assemble([group("q", *FAILED), group("r", *SOLVED)], algorithm)
 
         assert (done.skipped, done.rows) == (True, ())
-    assert "scale" not in assemble([group("q", *FAILED)], SCALED).statistics
+    assert "advantage_scale" not in assemble([group("q", *FAILED)], SCALED).statistics
 
 
 # Weights --------------------------------------------------------------------------------------------------------------
@@ -241,7 +250,7 @@ def test_rows_with_an_advantage_of_0_stay_where_a_divergence_or_entropy_gives_th
 
     assert len(done.rows) == 10
     assert not assemble([group("r", *SOLVED)], algorithm).skipped
-    assert done.statistics["gradient_rollouts"] == 5
+    assert done.statistics["carrying"] == 5
 
 
 def test_the_divergence_has_its_coefficient_at_every_weight():
@@ -280,7 +289,7 @@ def test_attempts_without_a_grade_have_no_row_and_are_in_no_denominator():
 
     assert "q/2" not in beside.advantages
     assert [row.rl_weight.tolist() for row in beside.rows] == [row.rl_weight.tolist() for row in alone.rows]
-    assert (beside.statistics["missing"], beside.statistics["rollouts"]) == (1, 2)
+    assert (beside.statistics["missing"], beside.statistics["carrying"]) == (1, 2)
 
 
 def test_an_attempt_without_graded_siblings_gets_no_advantage_and_is_counted():
@@ -317,7 +326,7 @@ def test_minibatches_have_their_own_denominators_and_the_scale_of_the_batch():
 
     assert [{row.group_id for row in part} for part in done.minibatches] == [{"a"}, {"c"}]
     assert weight_of(done, "a/0") == pytest.approx(1 / 10)
-    assert done.statistics["scale"] == 2
+    assert done.statistics["advantage_scale"] == 2
     assert len(assemble(groups[:2], SCALED, settings=AssemblySettings(minibatches=2)).minibatches) == 1
 
 
@@ -460,7 +469,8 @@ def test_attempts_without_a_grade_never_change_what_others_get(rows, broken):
 @given(batches, algorithms, st.integers(2, 3))
 def test_ranks_together_make_the_rows_that_one_would_make(rows, algorithm, ranks):
     groups = batch_of(rows)
-    alone = assemble(groups, algorithm, store=stocked("q0", "q2"))
+    alone_store = stocked("q0", "q2")
+    alone = assemble(groups, algorithm, store=alone_store)
     shares = [groups[rank::ranks] for rank in range(ranks)]
     stores = [stocked("q0", "q2") for _ in shares]
     told = on_ranks(shares, algorithm, stores)
@@ -470,7 +480,7 @@ def test_ranks_together_make_the_rows_that_one_would_make(rows, algorithm, ranks
     }
     assert all(done.statistics == pytest.approx(alone.statistics) for done in told)
     assert all((done.tallies, done.skipped) == (alone.tallies, alone.skipped) for done in told)
-    assert all(store.state_dict() == stores[0].state_dict() for store in stores)
+    assert all(store.state_dict() == alone_store.state_dict() for store in stores)
 
 
 def stream(row) -> tuple[list[float], list[float]]:
@@ -514,11 +524,38 @@ def test_statistics_are_of_what_was_sampled():
     told = assemble([Group("q", rollouts)], PLAIN, now=5).statistics
 
     expected = {
-        "groups": 1, "good_groups": 1, "zero_variance": 0, "rollouts": 2, "missing": 1, "gradient_rollouts": 2,
-        "reward": 0.55, "answer_success": 0.5, "tokens_per_rollout": 6, "truncated": 0.5, "tool_calls": 2, "turns": 3,
-        "parse_failures": 1, "staleness": 1, "scale": 1, "gradient_share": 1,
+        "groups": 1, "good_groups": 1, "zero_variance": 0, "missing": 1, "carrying": 2, "reward": 0.55, "success": 0.5,
+        "tokens_per_rollout": 6, "truncated": 0.5, "tool_calls": 2, "turns": 3, "parse_failures": 1, "staleness": 1,
+        "advantage_scale": 1, "infrastructure_failures": 1 / 3,
     }  # fmt: skip
     assert {name: told[name] for name in expected} == pytest.approx(expected)
+
+
+@QUICK
+@given(batches)
+def test_statistics_agree_with_the_figures_of_a_recorder(rows):
+    groups = batch_of(rows)
+    told, figures = assemble(groups, PLAIN, now=4).statistics, attempt_figures(groups, version=4)
+
+    # An attempt at the mean of its group carries none, and replay adds some: a recorder cannot know.
+    figures.pop("carrying")
+    shared = told.keys() & figures.keys()
+    assert {"tool_calls", "infrastructure_failures", "staleness"} <= shared
+    assert {name: told[name] for name in shared} == pytest.approx({name: figures[name] for name in shared})
+    assert all(figures[name] is None for name in figures.keys() - shared - {"staleness_max"})
+
+
+def test_tied_groups_are_told_apart_by_their_answers():
+    groups = [group("a", *SOLVED), group("b", *FAILED), group("c", *FAILED), group("d", *CANONICAL)]
+    told = assemble(groups, PLAIN).statistics
+
+    assert (told["zero_variance"], told["tied_right"], told["tied_wrong"]) == (0.75, 0.25, 0.5)
+
+
+def test_the_age_of_what_was_replayed_is_told():
+    done = assemble([group("q", *FAILED, version=9)], RAPO, store=stocked("q", version=4), now=9)
+
+    assert (done.statistics["replayed"], done.statistics["replay_age"]) == (1, 5)
 
 
 def test_of_nothing_measured_nothing_is_told():
@@ -526,7 +563,7 @@ def test_of_nothing_measured_nothing_is_told():
 
     assert done.skipped
     assert done.statistics["missing"] == 2
-    assert not {"reward", "zero_variance"} & done.statistics.keys()
+    assert not {"reward", "zero_variance", "tool_calls"} & done.statistics.keys()
 
 
 def test_settings_that_mean_nothing_are_refused():
@@ -535,3 +572,96 @@ def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(ConfigError, match="0 updates"):
         AssemblySettings(minibatches=0)
     assert ReplaySettings().success == RAPO.success
+
+
+# Resuming -------------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """Reinforcement without a model: grades are drawn by question and update, so that two runs are alike."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
+        self.pool = QuestionPool([f"q{n}" for n in range(10)], pool_settings(algorithm, batch=4, seed=5))
+        self.store = replay_store(algorithm, seed=5)
+        self.updates = 0
+
+    def step(self) -> list[tuple[str, list[float], list[float]]]:
+        if self.pool.epoch_done:
+            self.pool.end_epoch()
+        sampled = []
+        for question in self.pool.draw():
+            chance = rng_for("grades", question, self.updates)
+            # The seldom solved, the often solved, and all between.
+            rate = int(question[1:]) / 9
+            grades = [1.0 if chance.random() < rate else 0.1 for _ in range(3)]
+            sampled.append(
+                Group(
+                    question,
+                    tuple(
+                        attempt(question, n, grade, name=f"{question}/{self.updates}/{n}", version=self.updates)
+                        for n, grade in enumerate(grades)
+                    ),
+                )
+            )
+        done = assemble(sampled, self.algorithm, store=self.store, epoch=self.pool.epoch, now=self.updates)
+        self.pool.tally(done.tallies)
+        self.updates += 1
+        return [(row.rollout_id, *stream(row)) for row in done.rows]
+
+    def state(self):
+        return json.loads(json.dumps([self.updates, self.pool.state_dict(), self.store.state_dict()]))
+
+    def load(self, state) -> None:
+        self.updates = state[0]
+        self.pool.load_state_dict(state[1])
+        self.store.load_state_dict(state[2])
+
+
+@pytest.mark.parametrize("stop", range(0, 20, 3))
+def test_a_run_that_resumes_makes_the_rows_of_one_that_never_stopped(stop):
+    algorithm = preset("rapo", **{"prune.recycle_after": 1, "replay.max_age": 9})
+    whole, first, second = Run(algorithm), Run(algorithm), Run(algorithm)
+    expected = [whole.step() for _ in range(20)]
+    made = [first.step() for _ in range(stop)]
+    second.load(first.state())
+    made += [second.step() for _ in range(20 - stop)]
+
+    assert made == expected
+    assert second.state() == whole.state()
+    assert whole.store.counts["replayed"] > 2
+    assert whole.pool.recycled > 0
+
+
+# With a learner -------------------------------------------------------------------------------------------------------
+
+
+def learner_of() -> Learner:
+    torch.manual_seed(0)
+    model = tiny_qwen3(61, layers=2, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=48, init_std=0.2, tie=True, seed=0)
+    return Learner(model, optimizer=OptimizerSettings(learning_rate=1e-2), clip_norm=None)
+
+
+def weights_after(done) -> torch.Tensor:
+    learner = learner_of()
+    for part in done.minibatches:
+        learner.step(part, RAPO.loss)
+    return torch.cat([one.detach().flatten() for one in learner.model.parameters()])
+
+
+def test_an_update_is_the_same_with_and_without_the_rows_that_have_no_gradient():
+    groups = [group("q", *CANONICAL, version=1), group("r", *SOLVED), group("s", *FAILED)]
+    few, every = (assemble(groups, SCALED, settings=AssemblySettings(drop_zero=drop)) for drop in (True, False))
+
+    assert len(few.rows) < len(every.rows)
+    assert torch.allclose(weights_after(few), weights_after(every), atol=1e-5)
+
+
+def test_asking_the_learner_for_log_probabilities_is_taking_the_ratio_to_itself_in_the_first_update():
+    store = stocked("q")
+    chosen = AssemblySettings(old_logprobs="recompute")
+    done = assemble([group("q", *FAILED), group("r", *CANONICAL)], RAPO, store=store, settings=chosen)
+    filled = done.filled(learner_of().logprobs([done.rows[place] for place in done.pending]))
+
+    assert len(done.pending) == 10
+    assert torch.allclose(weights_after(done), weights_after(filled), atol=1e-5)

@@ -150,6 +150,13 @@ def test_five_of_five_is_pruned_and_four_of_five_is_not():
     assert pool.statistics()["pool/pruned"] == 1
 
 
+def test_nine_of_ten_is_the_rate_at_which_a_question_leaves():
+    pool = QuestionPool(["a", "b"])
+    pool.tally({"a": (9, 10), "b": (89, 100)})
+
+    assert pool.end_epoch().pruned == ("a",)
+
+
 def test_nothing_is_pruned_where_pruning_is_off():
     pool = QuestionPool(["a", "b"], PoolSettings(prune=False))
     pool.tally({"a": (5, 5), "b": (5, 5)})
@@ -254,6 +261,21 @@ def test_the_loaders_curriculum_may_take_questions_out_and_weigh_them_as_well():
     assert sorted(drawn) == ["b", "b", "c"]
     pool.end_epoch()
     assert sorted(flat(whole_epoch(pool))) == ["a", "b", "b", "c"]
+
+
+def test_what_a_curriculum_says_in_the_middle_of_an_epoch_counts_from_the_next_one_even_after_a_resume():
+    def halfway() -> QuestionPool:
+        return QuestionPool(QUESTIONS, PoolSettings(batch=10, seed=2))
+
+    pool, later = halfway(), halfway()
+    first = pool.draw()
+    pool.curriculum.prune(QUESTIONS[:15])
+    later.load_state_dict(pool.state_dict())
+    rest = later.draw()
+    later.end_epoch()
+
+    assert sorted(first + rest) == QUESTIONS
+    assert sorted(later.draw()) == QUESTIONS[15:]
 
 
 def test_a_curriculum_that_leaves_nothing_is_an_error_and_no_endless_epoch():

@@ -151,6 +151,15 @@ def test_the_newest_success_is_kept_whenever_it_comes_in():
     assert store.counts["stored"] == 2
 
 
+def test_of_two_that_are_equally_new_the_one_that_comes_in_later_is_kept():
+    store = ReplayStore()
+    for number in (0, 1):
+        put(store, Group("q", (attempt("q", number, RIGHT),)))
+
+    (success,) = replayed(store.replace(group("q", WRONG, WRONG), epoch=1, now=0))
+    assert success.rollout_id.endswith("<-q/0/1")
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_equally_new_successes_the_same_is_kept_in_any_order(order):
     attempts = group("q", RIGHT, WRONG, RIGHT).rollouts[::order]

@@ -78,7 +78,7 @@ class Assembled:
     minibatches: tuple[tuple[TrainRow, ...], ...]
     """Rows of each update of this rank; updates that carry no gradient on any rank are left out."""
     statistics: dict[str, float]
-    """Of the batch on all ranks; what was not measured is not there."""
+    """Of the batch on all ranks, by the names of `recording.METRICS`; what was not measured is not there."""
     skipped: bool
     """Whether no rank has anything to learn from the batch: no update then."""
     tallies: dict[str, tuple[int, int]]
@@ -174,7 +174,7 @@ def assemble(
         sums=sums_of(groups, mended, compared, now=now)
         | {
             "unmended": 0.0 if store is None else sum(map(store.failed, mended)),
-            "gradient_rollouts": float(sum(part.signals for part in parts)),
+            "carrying": float(sum(part.signals for part in parts)),
         },
     )
     whole = _Findings.together(gather(ours))
@@ -189,7 +189,7 @@ def assemble(
     factor = 0.0 if scale is None else scale
     return Assembled(
         minibatches=tuple(rows),
-        statistics=measures_of(whole.sums) | ({} if scale is None else {"scale": scale}),
+        statistics=measures_of(whole.sums) | ({} if scale is None else {"advantage_scale": scale}),
         skipped=not rows,
         tallies=whole.tallies,
         groups=tuple(compared),
