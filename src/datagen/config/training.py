@@ -24,7 +24,7 @@ from typing import Literal as OneOf
 from pydantic import Field, model_validator
 
 from datagen.config.learner import OptimizerConfig, TrainedModelConfig
-from datagen.config.reinforcement import RlConfig
+from datagen.config.reinforcement import RlConfig, SamplingConfig
 from datagen.config.section import Section
 
 Split = OneOf["train", "validation", "test"]
@@ -146,6 +146,8 @@ class EvaluationSection(Section):
     """greedy; sampled: the temperature of 1; no_search: an answer at once, without tools."""
     attempts: int = Field(default=1, ge=1)
     """Attempts at each question when sampled."""
+    sampling: SamplingConfig | None = None
+    """What an attempt may spend; as in [training.rl.sampling] where the section is missing."""
     final_modes: tuple[Mode, ...] = ("greedy", "sampled", "no_search")
     """What is measured at the end of a stage."""
 
@@ -186,6 +188,10 @@ class TrainingConfig(Section):
     def _trains(self) -> Self:
         if self.sft is None and self.dpo is None and self.rl is None:
             raise ValueError("nothing is trained: add [training.sft], [training.dpo] or [training.rl]")
+        if self.rl is not None and self.rl.staleness and self.engine.kind == "local":
+            raise ValueError(
+                "rl.staleness above 0 needs servers: in one process nothing can be sampled while weights change"
+            )
         names = [one.name for one in self.evaluation.sets]
         if len(set(names)) < len(names):
             raise ValueError(f"evaluation.sets need names, each another one; they are {', '.join(names)}")
@@ -205,11 +211,12 @@ NOT_TRAINING_IDENTITY = {
 
 def changed_training_keys(saved: TrainingConfig, current: TrainingConfig) -> list[str]:
     """Dotted keys whose difference would change what is trained: a resume under them is refused."""
-    old, new = _identity(saved), _identity(current)
+    old, new = training_identity(saved), training_identity(current)
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
-def _identity(config: TrainingConfig) -> dict[str, Any]:
+def training_identity(config: TrainingConfig) -> dict[str, Any]:
+    """Dotted keys and values of what can change a weight."""
     flat = _flat(config.model_dump(mode="json"))
     return {
         key: value

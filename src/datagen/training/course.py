@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from datagen import storage
 from datagen.config.training import CheckpointsConfig, EvaluationSection, Mode
-from datagen.errors import TrainingError
+from datagen.errors import EngineError, TrainingError
 from datagen.training.checkpoints import Checkpoints
 from datagen.training.learner import Learner
 from datagen.training.policy_folder import TrainedPolicy, save_policy
@@ -70,8 +70,8 @@ class Loop(Protocol):
         ...
 
 
-Measure = Callable[[str, int, Sequence[Mode]], Sequence[EvaluationRecord]]
-"""(name of the stage, updates, modes) to one record for each set and mode."""
+Measure = Callable[[str, int, int, Sequence[Mode]], Sequence[EvaluationRecord]]
+"""(name of the stage, its updates, updates of the weights in it, modes) to one record for each set and mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,12 @@ class Course:
         self._evaluate(loop, self.evaluation.final_modes)
         saved = kept.save(loop.updates, state, lasting=True)
         save_policy(self.policy, self.folder / MODEL_NAME)
-        done = {"stage": loop.name, "updates": loop.updates, "checkpoint": saved.folder.name}
+        done = {
+            "stage": loop.name,
+            "updates": loop.updates,
+            "weights": loop.learner.version,
+            "checkpoint": saved.folder.name,
+        }
         storage.write_json(str(stage.path / DONE_NAME), done)
 
     def take_weights(self, stage: StageFolder, loop: Loop) -> None:
@@ -146,7 +151,7 @@ class Course:
         return TrainingState(self.policy.model, loop.learner.optimizer.parts, parts)
 
     def _evaluate(self, loop: Loop, modes: Sequence[Mode]) -> None:
-        for record in self.measure(loop.name, loop.updates, modes):
+        for record in self.measure(loop.name, loop.updates, loop.learner.version, modes):
             self.recorder.evaluation(record)
 
     @contextmanager
@@ -154,7 +159,7 @@ class Course:
         """An update that cannot be made ends the training, and the message says where to go on from."""
         try:
             yield
-        except TrainingError as exc:
+        except (TrainingError, EngineError) as exc:
             newest = kept.latest()
             whole = (
                 f"The checkpoint of update {newest.step} is whole ({newest.folder})" if newest else "There is none yet"

@@ -15,10 +15,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from datagen.config.training import EngineConfig
 from datagen.errors import ConfigError
 from datagen.training.engines.base import Engine
 from datagen.training.engines.sampler import LocalEngine
+from datagen.training.event_loop import LoopThread
 from datagen.training.models import has_adapters, save_model
 from datagen.training.policy_folder import TrainedPolicy
 
@@ -33,14 +36,20 @@ class EngineRoom:
         self.engine = engine
         self._renew = renew
         self._close = close
-        self._runner = asyncio.Runner()
+        self._version: int | None = None
+        self._loop = LoopThread()
+        self._loop.__enter__()
 
     @classmethod
-    def of(cls, section: EngineConfig, policy: TrainedPolicy, folder: Path) -> EngineRoom:
-        """As the config says. `folder` is where adapters and weights for servers are laid down."""
+    def of(
+        cls, section: EngineConfig, policy: TrainedPolicy, folder: Path, dtype: torch.dtype | None = None
+    ) -> EngineRoom:
+        """As the config says. `folder` is where adapters and weights for servers are laid down; `dtype` is that of sampling in
+        this process, the weights' own where None.
+        """
         if section.kind == "server":
             return _server_room(section, policy, folder)
-        engine = LocalEngine(policy.model, max_batch=section.max_batch)
+        engine = LocalEngine(policy.model, max_batch=section.max_batch, dtype=dtype)
 
         async def renew(version: int) -> None:
             engine.refresh(version)
@@ -49,15 +58,25 @@ class EngineRoom:
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to the end."""
-        return self._runner.run(work)
+        return self._loop.run(work)
 
-    def renew(self, version: int) -> None:
-        """Sample from the learner's weights as they are now: those after `version` updates."""
+    def call(self, function: Callable[[], T]) -> T:
+        """Call something that belongs to the loop."""
+        return self._loop.call(function)
+
+    def renew(self, version: int, *, anew: bool = False) -> None:
+        """Sample from the learner's weights as they are now: those after `version` updates.
+
+        The same version twice is the same weights, unless `anew` says that others were loaded.
+        """
+        if version == self._version and not anew:
+            return
 
         async def renewed() -> None:
             await self._renew(version)
 
         self.wait(renewed())
+        self._version = version
 
     def close(self) -> None:
         async def closed() -> None:
@@ -65,7 +84,14 @@ class EngineRoom:
                 await self._close()
 
         self.wait(closed())
-        self._runner.close()
+        self._loop.__exit__(None, None, None)
+
+
+def _keep_only(folder: Path) -> None:
+    """Remove the versions beside this one."""
+    for other in folder.parent.glob("version-*"):
+        if other != folder:
+            shutil.rmtree(other)
 
 
 def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> EngineRoom:
@@ -91,8 +117,6 @@ def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> 
         target = folder / f"version-{version:08d}"
         await asyncio.to_thread(save_model, policy.model, target)
         await sync.publish(version, target)
-        for old in folder.glob("version-*"):
-            if old != target:
-                await asyncio.to_thread(shutil.rmtree, old)
+        await asyncio.to_thread(_keep_only, target)
 
     return EngineRoom(engine, renew, engine.close)

@@ -15,7 +15,7 @@ import importlib
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from datagen.config.rollouts import StepRewardConfig
 from datagen.errors import ConfigError, DatagenError, TrainingError
@@ -23,7 +23,7 @@ from datagen.records.trajectory import Trajectory, Transcript
 from datagen.records.trajectory_rows import REWARDS
 from datagen.rollouts.collect import Assessor, Task
 from datagen.rollouts.labels import LabelSettings
-from datagen.rollouts.rewards import StepReward
+from datagen.rollouts.rewards import StepReward, count_labels
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,9 @@ def reward_form(name: str) -> RewardFunction:
     return found
 
 
-def assessor_of(section: StepRewardConfig) -> Assessor:
-    """Answers are graded by words and values, calls are labelled by rules, with these constants."""
+def assessor_of(section: StepRewardConfig | None = None) -> Assessor:
+    """Answers are graded by words and values, calls are labelled by rules, with these constants; the paper's if None."""
+    section = section or StepRewardConfig()
     return Assessor(
         labels=LabelSettings(verifications=section.verifications),
         step_reward=StepReward(
@@ -75,10 +76,18 @@ class Grader:
     """How often the reward function was asked."""
     faults: Counter[str] = field(default_factory=Counter)
     """Sentences with which it raised, and how often."""
+    labelled: int = 0
+    """Attempts whose calls were labelled."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Their calls by what they were worth: unique_searches, explorations, ..."""
 
     def grade(self, task: Task, number: int, transcript: Transcript) -> Trajectory:
         """Grade attempt `number` at a question."""
-        return self.assessor.assess(task, self.policy, number, transcript)
+        trajectory = self.assessor.assess(task, self.policy, number, transcript)
+        if trajectory.correct is not None:
+            self.labelled += 1
+            self.labels.update(asdict(count_labels(trajectory.labels)))
+        return trajectory
 
     def worth(self, trajectory: Trajectory) -> float | None:
         """The reward; None where the attempt has no grade, or the function raised. What ends a run is raised."""
@@ -101,6 +110,12 @@ class Grader:
         """How often the function was asked, and its faults, since this was called last."""
         told = self.asked, self.faults
         self.asked, self.faults = 0, Counter()
+        return told
+
+    def take_labels(self) -> dict[str, float]:
+        """Calls per attempt, by what they were worth, since this was called last."""
+        told = {name: count / self.labelled for name, count in self.labels.items()} if self.labelled else {}
+        self.labelled, self.labels = 0, Counter()
         return told
 
 

@@ -1,15 +1,16 @@
 """The tokenizer of a model that begins with random weights: made from what it is going to read and write.
 
-Pages, questions and the words of demonstrations, in a fixed order, so that equal data give an equal tokenizer.
+Pages and questions, in a fixed order, so that equal data give an equal tokenizer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from datagen.config.training import TrainingDataConfig
+from datagen.dataset.streaming import stream
 from datagen.training.framing.compact import MARKS
 from datagen.training.tokenizer import CompactTokenizer
 from datagen.web.snapshot import Snapshot
@@ -26,13 +27,10 @@ def tokenizer_for(named: str, *, snapshot: str, texts: Iterable[str] = (), size:
     return CompactTokenizer.train([*_pages(snapshot), *texts], size=size, marks=MARKS)
 
 
-def words_of(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """What rows of trajectories or questions say in the model's own words."""
-    for row in rows:
+def questions_of(section: TrainingDataConfig) -> Iterator[str]:
+    """The questions that are trained on."""
+    for row in stream(section.releases, table="qa", split=section.split, columns=("question",), shuffle=False):
         yield str(row["question"])
-        for event in row.get("events") or ():
-            if event["kind"] in ("thought", "answer"):
-                yield str(event["text"])
 
 
 def _pages(snapshot: str) -> Iterator[str]:

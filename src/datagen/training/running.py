@@ -1,0 +1,217 @@
+"""A training by its config: everything that `datagen train` does, and what a flow calls.
+
+    done = train(load_config("train_demo"))              or resume=True, as often as it takes
+    done.model                                           out/train/demo/model: weights, tokens, manner of talking
+    done.evaluations                                     the newest measurement of every set and mode
+
+A process that is killed loses what it did since the last checkpoint, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from datagen import storage
+from datagen.config import DatagenConfig, TrainingConfig
+from datagen.config.learner import TINY
+from datagen.config.training import Mode, changed_training_keys, training_identity
+from datagen.errors import ConfigError, RunDirectoryError, boundary
+from datagen.training.course import MODEL_NAME, Course
+from datagen.training.engine_room import EngineRoom
+from datagen.training.episodes import Episodes
+from datagen.training.evaluating import evaluate_policy
+from datagen.training.grading import Grader, assessor_of, reward_form
+from datagen.training.monitors import Monitors
+from datagen.training.policy_folder import (
+    TOKENIZER_NAME,
+    describe_framing,
+    is_policy,
+    new_policy,
+)
+from datagen.training.progress import Phase, TrainingProgress
+from datagen.training.questions import QuestionSet, open_questions
+from datagen.training.recording.evaluations import EvaluationRecord
+from datagen.training.recording.recorder import Recorder
+from datagen.training.recording.stream import read_evaluations
+from datagen.training.reinforce import episode_limits
+from datagen.training.stages import Place, StagePlan, plan_stages, precision_of, sampling_of, updates_in
+from datagen.training.tokenizer import CompactTokenizer
+from datagen.training.vocabulary import questions_of, tokenizer_for
+
+CONFIG_NAME = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training left."""
+
+    directory: Path
+    evaluations: tuple[EvaluationRecord, ...]
+    """Of the last stage, at its end."""
+
+    @property
+    def model(self) -> Path:
+        return self.directory / MODEL_NAME
+
+
+def train(config: DatagenConfig, *, resume: bool = False, quiet: bool = False) -> Trained:
+    """Carry all stages to their end.
+
+    Raises `RunDirectoryError` for a folder that holds another training, or one that was begun where `resume` is not said.
+    """
+    section = training_of(config)
+    run = Path(section.directory)
+    _claim(config, section, run, resume=resume)
+    torch.manual_seed(section.seed)
+    if section.threads is not None:
+        torch.set_num_threads(section.threads)
+    plans = plan_stages(section)
+    with ExitStack() as stack:
+        policy = new_policy(section.model, _tokenizer(config, section, run), section.seed)
+        dtype = torch.bfloat16 if precision_of(section) == "bfloat16" else None
+        room = EngineRoom.of(section.engine, policy, run / "published", dtype)
+        stack.callback(room.close)
+        progress = stack.enter_context(TrainingProgress([Phase(plan.name) for plan in plans], quiet=quiet))
+        recorder = stack.enter_context(Recorder(run, watchers=[Monitors()], listeners=[progress], say=progress.say))
+        place = Place(config, section, policy, room, run)
+        exam = Exam(place)
+        course = Course(
+            run, policy, recorder, exam.measure, training_identity(section), section.checkpoints, section.evaluation
+        )
+        _carry_on(course, place, plans, exam)
+    return Trained(run, tuple(_last(read_evaluations(run), plans[-1].name)))
+
+
+def training_of(config: DatagenConfig) -> TrainingConfig:
+    """The section; `ConfigError` where there is none."""
+    if config.training is None:
+        raise ConfigError(
+            "this config trains nothing: it has no [training] section. data/presets/train_demo.toml is an example."
+        )
+    return config.training
+
+
+def _carry_on(course: Course, place: Place, plans: Sequence[StagePlan], exam: Exam) -> None:
+    """Run the stages that are not over; the first of them takes the weights that the one before it left."""
+    seen = 0
+    in_memory = False
+    for number, plan in enumerate(plans):
+        if plan.folder.done:
+            seen += updates_in(plan)
+            continue
+        if number and not in_memory:
+            before = plans[number - 1]
+            course.take_weights(before.folder, before.open(place, seen - updates_in(before)))
+        exam.first_version = seen
+        course.run(plan.folder, plan.open(place, seen))
+        seen += updates_in(plan)
+        in_memory = True
+
+
+class Exam:
+    """The sets of questions that a policy is measured on."""
+
+    def __init__(self, place: Place) -> None:
+        self.first_version = 0
+        """Updates that the weights had seen before the stage."""
+        self._place = place
+        self._sets: dict[str, QuestionSet] | None = None
+
+    def measure(self, phase: str, step: int, version: int, modes: Sequence[Mode]) -> list[EvaluationRecord]:
+        """One record for each set and mode. `version`: updates of the stage that the weights have seen."""
+        if not modes or not self._place.section.evaluation.sets:
+            return []
+        room, section = self._place.room, self._place.section
+        room.renew(self.first_version + version)
+        records = []
+        for name, questions in self._opened().items():
+            for mode in modes:
+                records.append(
+                    room.wait(
+                        evaluate_policy(
+                            room.engine,
+                            self._episodes(questions),
+                            questions.tasks.values(),
+                            mode=mode,
+                            seed=section.seed,
+                            attempts=section.evaluation.attempts,
+                            at_once=sampling_of(section).in_flight,
+                            policy=phase,
+                            set_name=name,
+                            phase=phase,
+                            step=step,
+                        )
+                    )
+                )
+        return records
+
+    def _episodes(self, questions: QuestionSet) -> Episodes:
+        section = self._place.section
+        step_reward = section.rl.step_reward if section.rl is not None else None
+        grader = Grader(assessor_of(step_reward), reward_form("vanilla"))
+        limits = episode_limits(sampling_of(section))
+        return Episodes(questions.web, self._place.policy.framing, limits, grader.grade, grader.worth)
+
+    def _opened(self) -> dict[str, QuestionSet]:
+        if self._sets is None:
+            self._sets = {
+                one.name: open_questions(
+                    (one.questions,),
+                    split=one.split,
+                    snapshot=one.snapshot or self._place.config.web.snapshot,
+                    count=one.count,
+                )
+                for one in self._place.section.evaluation.sets
+            }
+        return self._sets
+
+
+def _claim(config: DatagenConfig, section: TrainingConfig, run: Path, *, resume: bool) -> None:
+    """Begin a folder, or make sure that the one that was begun is this training's."""
+    file = str(run / CONFIG_NAME)
+    if not storage.exists(file):
+        if run.exists() and any(run.iterdir()):
+            raise RunDirectoryError(
+                f"{run} holds something else; choose another folder with --set training.directory=NEW."
+            )
+        run.mkdir(parents=True, exist_ok=True)
+        storage.write_json(file, config.model_dump(mode="json"))
+        return
+    with boundary(RunDirectoryError, f"{file} is no config of this program; choose another training.directory"):
+        saved = DatagenConfig.model_validate(storage.read_json(file))
+    if not resume:
+        raise RunDirectoryError(
+            f"{run} holds a training that was begun. `datagen train CONFIG --resume` goes on with it; another one needs "
+            "another folder: --set training.directory=NEW."
+        )
+    changed = changed_training_keys(training_of(saved), section)
+    changed += ["web.snapshot"] if saved.web.snapshot != config.web.snapshot else []
+    if changed:
+        raise RunDirectoryError(
+            f"{run} was begun with another config (changed: {', '.join(changed)}). Resume with the config that it was begun "
+            "with, or train in another folder: --set training.directory=NEW."
+        )
+
+
+def _tokenizer(config: DatagenConfig, section: TrainingConfig, run: Path) -> CompactTokenizer | None:
+    """That of the compact framing, kept with the run, for one that is made from pages may be made once only."""
+    model = section.model
+    if is_policy(model.path) or describe_framing(model)["framing"] != "compact":
+        return None
+    file = run / TOKENIZER_NAME
+    if file.exists():
+        return tokenizer_for(str(file), snapshot="")
+    texts = questions_of(section.data) if model.path == TINY and not model.tokenizer else ()
+    made = tokenizer_for(model.tokenizer, snapshot=config.web.snapshot, texts=texts, size=model.tiny.vocabulary)
+    made.save(file)
+    return made
+
+
+def _last(records: Sequence[EvaluationRecord], phase: str) -> list[EvaluationRecord]:
+    newest = {(one.set, one.mode): one for one in records if one.phase == phase}
+    return list(newest.values())
