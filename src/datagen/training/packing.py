@@ -59,12 +59,12 @@ def bins(rows: Sequence[TrainRow], *, tokens: int, layout: Layout = "packed") ->
         raise ConfigError(f"a bin of {tokens} tokens holds nothing; give tokens_per_bin at least 1")
     if layout not in get_args(Layout):
         raise ConfigError(f"layout is {layout!r}; choose one of {', '.join(get_args(Layout))}")
-    units = _bundles(rows)
+    units = bundles(rows)
     filled = _best_fit(rows, units, tokens) if layout == "packed" else _rectangles(rows, units, tokens)
     return [Bin(tuple(rows[place] for place in places), tuple(places), layout) for places in map(sorted, filled)]
 
 
-def _bundles(rows: Sequence[TrainRow]) -> list[list[int]]:
+def bundles(rows: Sequence[TrainRow]) -> list[list[int]]:
     """Places of rows that stay together, in the order of their first."""
     units: list[list[int]] = []
     named: dict[str, list[int]] = {}
