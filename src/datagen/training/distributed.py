@@ -1,24 +1,44 @@
-"""Several processes that train one model: who they are, and what they tell each other.
+"""Several processes that train one model: who they are, what each is given, and how gradients become one.
 
-    torchrun --nproc-per-node 2 ...            # or nothing: then a world of one, and the same code runs
+    torchrun --nproc-per-node 4 train.py           # or plain python: then a world of one, and the same code runs
+
     with distributed() as world:
-        mine = shard_rows(rows, world.rank, world.size)
-        totals = world.total({"tokens": 1.0 * tokens})
+        learner = Learner(model, optimizer=settings, **sharding(world))
+        learner.step(shard_rows(rows, world.rank, world.size), objective)
 
-Every rank makes the same calls in the same order: what waits for all ranks hangs where one does not come.
+Weights, gradients and optimisers lie in shards (FSDP2, `torch.distributed.fsdp.fully_shard`): one group of parameters for
+each layer of the decoder, one for what is around them. A rank gathers a group when it computes with it and lets it go.
+Weights of rows carry the denominators of the whole step, so gradients of ranks are summed, where FSDP by itself takes the
+mean. Every rank begins from the same weights: each keeps its own part of what it loaded.
+
+Every rank makes the same calls in the same order, and as many forward passes as any other: what waits for all ranks hangs
+where one does not come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
-from datagen.errors import TrainingError
+from datagen.errors import TrainingError, boundary
+from datagen.training.packing import bundles
+from datagen.training.rows import TrainRow
+
+if TYPE_CHECKING:
+    from datagen.training.models import Precision, TokenScorer
 
 T = TypeVar("T")
+
+MINUTES_TO_WAIT = 30
+"""After which a rank gives up on the others; the longest wait is for one that evaluates or writes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +91,107 @@ class World:
         if failure is not None:
             raise failure
         return result  # type: ignore[return-value]  # set where nothing failed
+
+
+@contextlib.contextmanager
+def distributed() -> Iterator[World]:
+    """The world that torchrun describes in the environment, joined until the block ends; a world of one without torchrun.
+
+    GPUs talk by NCCL and CPUs by gloo. Raises `TrainingError` where the other ranks cannot be reached.
+    """
+    cuda = torch.cuda.is_available()
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield World(device="cuda:0" if cuda else "cpu")
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if cuda:
+        torch.cuda.set_device(local)
+    with boundary(TrainingError, "the ranks did not find each other; start all of them with one torchrun command"):
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(minutes=MINUTES_TO_WAIT))
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), f"cuda:{local}" if cuda else "cpu")
+    finally:
+        dist.destroy_process_group()
+
+
+def sharding(world: World, precision: Precision = "float32") -> dict[str, Any]:
+    """The arguments of `Learner` that make it one of several ranks; none in a world of one."""
+    if world.size == 1:
+        return {}
+    return {"shard": lambda scorer: shard_scorer(scorer, world, precision), "reduction": Ranks(world)}
+
+
+def shard_scorer(scorer: TokenScorer, world: World, precision: Precision = "float32") -> None:
+    """Cut the parameters in place into one part for each rank.
+
+    Under "bfloat16" they are gathered in it and computed with in it; parts, gradients and their sums stay float32. A model
+    on the CPU moves to GPUs layer by layer, so it need not fit on one of them.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+    from datagen.training.models import decoder_of
+
+    mesh = init_device_mesh(torch.device(world.device).type, (world.size,))
+    half = precision == "bfloat16"
+    policy = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32 if half else None
+    )
+    layers: Any = decoder_of(scorer.model).layers
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(scorer, mesh=mesh, mp_policy=policy)
+    for module in scorer.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(enable=True)
+
+
+class Ranks:
+    """What the learner's ranks agree on (`learner.Reduction`). Numbers are added in the order of ranks, alike on all."""
+
+    scale = 1.0
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def most(self, count: int) -> int:
+        """The largest count of any rank."""
+        return max(self._world.gather(count))
+
+    def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sums over ranks, name by name."""
+        return self._world.total(values)
+
+    def norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """The euclidean length of the whole gradient: squares of all parts, added in double precision."""
+        parts = [_own_part(gradient) for gradient in gradients]
+        here = float(nn.utils.get_total_norm(parts)) if parts else 0.0
+        squares = sum(length * length for length in self._world.gather(here))
+        return torch.tensor(squares**0.5, device=self._world.device)
+
+
+def _own_part(gradient: Tensor) -> Tensor:
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(gradient, DTensor):
+        raise TypeError("a gradient lies whole on its rank, so it was not summed; wrap its module with shard_scorer")
+    return gradient.to_local()
+
+
+def shard_rows(rows: Sequence[TrainRow], rank: int, world: int) -> list[TrainRow]:
+    """The rows of one rank, in their order. Every rank calls it with the same rows; each row goes to one rank.
+
+    Ranks get about as many tokens each: the longest row first, each to the rank that has the fewest so far, so no rank has
+    more than the mean and one bundle. Rows of one bundle stay together.
+    """
+    units = bundles(rows)
+    sizes = [sum(len(rows[place]) for place in unit) for unit in units]
+    loads = [0] * world
+    mine: list[int] = []
+    for number in sorted(range(len(units)), key=lambda one: (-sizes[one], one)):
+        lightest = min(range(world), key=lambda one: (loads[one], one))
+        loads[lightest] += sizes[number]
+        if lightest == rank:
+            mine += units[number]
+    return [rows[place] for place in sorted(mine)]
