@@ -21,6 +21,7 @@ QUICK = {
     "orchestration.py": [],
     "rewards.py": [],
     "rollouts.py": ["--questions", "100"],
+    "sampler.py": ["--rounds", "2", "--kv-heads", "3"],
     "snapshot.py": [],
     "solvers.py": ["--pages", "2000", "--candidates", "100"],
     "world.py": [],
