@@ -26,7 +26,7 @@ NEUTRAL_ONLY: Mapping[str, tuple[Any, ...]] = {
 }
 """Settings that this server cannot change, and will not ignore."""
 Phases = OneOf["four_phase", "two_phase"]
-FOUR_PHASE_ONLY = ("/start_weight_update", "/finish_weight_update", "/weight_info")
+FOUR_PHASE_ONLY = ("/start_weight_update", "/finish_weight_update", "/weight_info", "/update_weight_version")
 LARGEST_SEED = 2**63 - 1
 _IDLE_SECONDS = 0.01
 
@@ -211,6 +211,11 @@ def _weight_info(server: TrainingPracticeServer, _: dict[str, str], __: dict[str
     return {"weight_version": server.model.weight_version}
 
 
+def _update_version(server: TrainingPracticeServer, _: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
+    server.model.weight_version = str(body["new_version"])
+    return {"success": True, "new_version": server.model.weight_version}
+
+
 def _collective_rpc(server: TrainingPracticeServer, _: dict[str, str], body: dict[str, Any]) -> dict[str, Any]:
     if body.get("method") != "reload_weights":
         raise BadRequest(f"no method {body.get('method')!r}")
@@ -234,5 +239,6 @@ ROUTES: Mapping[tuple[str, str], Callable[[TrainingPracticeServer, dict[str, str
     ("POST", "/update_weights"): _update,
     ("POST", "/finish_weight_update"): _finish_update,
     ("GET", "/weight_info"): _weight_info,
+    ("POST", "/update_weight_version"): _update_version,
     ("POST", "/collective_rpc"): _collective_rpc,
 }

@@ -18,7 +18,7 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -76,12 +76,17 @@ class TrainingPracticeServer:
         port: int = 0,
         phases: Phases = "four_phase",
         defaults: dict[str, Any] | None = None,
+        ignores: Collection[str] = (),
     ) -> None:
-        """`defaults`: what the model's generation config would set (`top_k`, `top_p`, `temperature`) where requests do not."""
+        """`defaults`: what the model's generation config would set (`top_k`, `top_p`, `temperature`) where requests do not.
+
+        `ignores`: fields of requests that are passed over without a word, as servers do with fields they do not know.
+        """
         self.model = model
         self.port = port
         self.phases = phases
         self.defaults = defaults or {}
+        self.ignores = frozenset(ignores)
         self.delay_seconds = 0.0
         """How long every completion waits before it begins."""
         self.seen = Seen()
@@ -191,7 +196,8 @@ class TrainingPracticeServer:
             cancelled.set()
 
         def work() -> Answer:
-            asked = understand(body, self.defaults, self.model.name)
+            known = {name: value for name, value in body.items() if name not in self.ignores}
+            asked = understand(known, self.defaults, self.model.name)
             return Answer(200, completion_body(asked, self.model.generate(asked, cancelled), fault))
 
         def ended() -> None:

@@ -11,8 +11,9 @@ the conversation's own takes over, and the first one gets no requests until a re
     q12-3    gpu-2  gpu-1  gpu-3        hash of (session, server), highest first
              ^ down: gpu-1 answers
 
-A server that was away is asked nothing before `WeightSync.restore` says that it has the weights of now: one that was
-started again would otherwise answer with those it was started with. Where no server answers for `retry_seconds`, whoever
+A server that was started again would answer with the weights it was started with. So a server that failed is asked nothing
+before it was seen to hold the weights of now, and since a restart may go unnoticed, a reply counts only when the server was
+seen to hold them after the newest connection to it was opened (`WeightSync.holds`). Where no server answers for `retry_seconds`, whoever
 waits gets an `EngineError`, and later requests try again.
 """
 
@@ -28,12 +29,12 @@ from dataclasses import dataclass, field
 
 from datagen.clients.connecting import SlowError
 from datagen.clients.retrying import Patience
-from datagen.errors import EndpointError, EngineError, ThrottledError
+from datagen.errors import ConnectionLostError, EndpointError, EngineError, ThrottledError
 from datagen.training.engines.base import Completion, Sampling
 from datagen.training.engines.server_lines import ServerLines
 from datagen.training.engines.server_preflight import check_server
 from datagen.training.engines.server_wire import MissingModelError, completion_of, request_body
-from datagen.training.engines.weight_sync import WeightSync
+from datagen.training.engines.sync_base import WeightSync
 
 log = logging.getLogger("datagen.training")
 PROBE = (11, 7, 19, 5)
@@ -53,6 +54,10 @@ class _Replica:
     every server, so it ends the suspicion."""
     stale_at: int | None = None
     """The version that it could not be brought to."""
+    looked_at: int = 0
+    """Connections that had been opened to it when it was last seen to hold the weights of now."""
+    losses: int = 0
+    """How often it was found without them: what was asked before does not count."""
     restoring: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -128,10 +133,27 @@ class ServerEngine:
     async def _once(self, replica: _Replica, prompt: Sequence[int], sampling: Sampling) -> Completion:
         if replica.suspect_at == self.version:
             await self._restore(replica)
-        serving = self.sync.serving
+        serving, losses = self.sync.serving, replica.losses
         body = request_body(prompt, sampling, serving)
         reply = await self._lines.post(replica.url, "/v1/completions", body, seconds=self._call_seconds)
-        return completion_of(reply, sampling, serving.version)
+        completion = completion_of(reply, sampling, serving.version)
+        if self._lines.opened[replica.url] != replica.looked_at:
+            await self._look(replica)
+        if replica.losses != losses:
+            raise ConnectionLostError(
+                f"{replica.url} was started again and answered with other weights than those of now"
+            )
+        return completion
+
+    async def _look(self, replica: _Replica) -> None:
+        """Connections were opened since somebody looked which weights this server holds."""
+        async with replica.restoring:
+            while (opened := self._lines.opened[replica.url]) != replica.looked_at:
+                if await self.sync.holds(replica.url) is False:
+                    replica.losses += 1
+                    replica.suspect_at = self.version
+                    return
+                replica.looked_at = opened  # looking may have opened one more
 
     async def _restore(self, replica: _Replica) -> None:
         """Bring a server that was away to the weights of now; one caller does, the others wait."""
@@ -139,14 +161,15 @@ class ServerEngine:
             version = self.version
             if replica.suspect_at != version:
                 return
-            if await self.sync.restore(replica.url):
-                replica.suspect_at = replica.stale_at = None
-            else:
-                replica.stale_at = version
-                raise EngineError(
-                    f"{replica.url} came back without the weights of version {version}, and they cannot be given "
-                    "to it again before the next update; it gets no requests until then."
-                )
+            if await self.sync.holds(replica.url) is not True:
+                replica.losses += 1
+                if not await self.sync.restore(replica.url):
+                    replica.stale_at = version
+                    raise EngineError(
+                        f"{replica.url} came back without the weights of version {version}, and they cannot be given to it "
+                        "again before the next update; it gets no requests until then."
+                    )
+            replica.suspect_at = replica.stale_at = None
 
     def _may_mend(self, replica: _Replica, fault: Exception) -> bool:
         """Note a fault. Whether another try, here or elsewhere, may fare better."""

@@ -9,6 +9,7 @@ A client of httpx belongs to one event loop, so it is opened by the first call t
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ class ServerLines:
                 'a server engine needs the address of a server, such as urls = ["http://localhost:8000"].'
             )
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.opened: Counter[str] = Counter()
+        """Connections that were opened to each server. One ends with the process at its other end, so while none is opened
+        nothing was started again."""
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -74,9 +78,15 @@ class ServerLines:
 
     async def _send(self, method: str, url: str, path: str, seconds: float, **more: Any) -> httpx.Response:
         who = f"{url}{path}"
+
+        async def note(event: str, info: Mapping[str, Any]) -> None:  # noqa: ARG001  the signature of httpcore's
+            self.opened[url] += event == "connection.connect_tcp.complete"
+
         try:
             async with asyncio.timeout(seconds):
-                return await self._opened().request(method, url + path, headers=self._headers, **more)
+                return await self._opened().request(
+                    method, url + path, headers=self._headers, extensions={"trace": note}, **more
+                )
         except TimeoutError as exc:
             raise SlowError(f"{who} gave no whole answer within {seconds:g} seconds") from exc
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as exc:

@@ -22,68 +22,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 from typing import Literal as OneOf
 
 from datagen.errors import ConnectionLostError, DatagenError, EngineError, InvalidRequestError
 from datagen.training.engines.adapters import AdapterFolder
 from datagen.training.engines.server_lines import ServerLines
 from datagen.training.engines.server_wire import MissingModelError, Serving
+from datagen.training.engines.sync_base import NamedWeights
 from datagen.training.engines.transports import WeightTransport
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 log = logging.getLogger("datagen.training")
 SHORT_SECONDS = 60.0
 """For commands that move no weights."""
 RESUME_TRIES = 3
-NamedWeights = Mapping[str, "Tensor"]
+RESUME_SECONDS = 0.2
 Phases = OneOf["auto", "four_phase", "two_phase"]
-
-
-class WeightSync(Protocol):
-    """Brings weights to servers."""
-
-    @property
-    def version(self) -> int:
-        """Updates that the weights in use have seen."""
-        ...
-
-    @property
-    def serving(self) -> Serving:
-        """What a request has to name now. Raises `EngineError` while servers hold a mix of two versions."""
-        ...
-
-    async def publish(self, version: int, weights: NamedWeights | Path) -> None:
-        """Give all servers these weights. Raises `EngineError` with the phase that failed and the state servers are in."""
-        ...
-
-    async def restore(self, url: str) -> bool:
-        """A server was away and may have been started again: bring it to the version of now, if that can be done alone.
-
-        Raises `EndpointError` where it does not answer.
-        """
-        ...
-
-
-class FixedWeights:
-    """Weights that never change: for evaluation."""
-
-    def __init__(self, model: str, version: int = 0) -> None:
-        self.serving = Serving(version, model)
-
-    @property
-    def version(self) -> int:
-        return self.serving.version
-
-    async def publish(self, version: int, weights: NamedWeights | Path) -> None:  # noqa: ARG002  the protocol's signature
-        raise EngineError("this engine's weights are fixed; give it an AdapterSync, a TransferSync or a ReloadSync.")
-
-    async def restore(self, url: str) -> bool:  # noqa: ARG002  any server has them
-        return True
 
 
 class AdapterSync:
@@ -126,18 +83,23 @@ class AdapterSync:
         self._loaded = [*(other for other in self._loaded if other != name), name]
         await self._forget_old()
 
+    async def holds(self, url: str) -> bool | None:
+        return self._serving.model == self._base_model or await self._knows(url, self._serving.model)
+
     async def restore(self, url: str) -> bool:
-        if self._serving.model != self._base_model:
-            await self._load(url, self._serving.model, self._folder.path(self._serving.model))
+        await self._load(url, self._serving.model, self._folder.path(self._serving.model))
         return True
 
     async def _load(self, url: str, name: str, path: Path) -> None:
         """A name stands for one version for ever, so one that the server has already is the right one."""
-        known = await self._lines.get(url, "/v1/models", seconds=SHORT_SECONDS)
-        if name in {model.get("id") for model in known.get("data", ())}:
+        if await self._knows(url, name):
             return
         body = {"lora_name": name, "lora_path": str(path)}
         await self._lines.command(url, "/v1/load_lora_adapter", body, seconds=self._load_seconds)
+
+    async def _knows(self, url: str, name: str) -> bool:
+        listed = await self._lines.get(url, "/v1/models", seconds=SHORT_SECONDS)
+        return name in {model.get("id") for model in listed.get("data", ())}
 
     async def _forget_old(self) -> None:
         """Requests that wait for another try name the version before; older ones nobody names any more."""
@@ -166,6 +128,8 @@ class _PausedSync:
         self._mixed = ""
         """What servers hold a mix of; empty while they hold one version."""
         self._writing = False
+        self._coming: int | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def version(self) -> int:
@@ -178,6 +142,14 @@ class _PausedSync:
         return self._serving
 
     async def publish(self, version: int, weights: NamedWeights | Path) -> None:
+        async with self._one_at_a_time:
+            self._coming = version
+            try:
+                await self._publish(version, weights)
+            finally:
+                self._coming = None
+
+    async def _publish(self, version: int, weights: NamedWeights | Path) -> None:
         phase = "pause"
         self._writing = False
         try:
@@ -185,9 +157,7 @@ class _PausedSync:
             phase = "load"
             await self._load(version, weights)
             phase = "reset of the prefix cache"
-            # Frozen requests too: their keys and values are those of the old weights.
-            query = {"reset_running_requests": "true"}
-            await self._all(lambda url: self._command(url, "/reset_prefix_cache", query=query))
+            await self._all(self._forget_prefixes)
         except BaseException as exc:
             state = await asyncio.shield(self._after_failure(version))
             if not isinstance(exc, Exception):
@@ -199,15 +169,20 @@ class _PausedSync:
         if told := await self._resume():
             raise EngineError(f"weights of version {version} arrived, but {told}")
 
-    async def restore(self, url: str) -> bool:
-        """Servers that tell the version of their weights are asked; others count as stale until the next publication."""
+    async def holds(self, url: str) -> bool | None:
+        """Servers since vLLM 0.29 tell the version that they were given."""
         if self.version == 0:
             return True
         try:
             told = await self._lines.get(url, "/weight_info", seconds=SHORT_SECONDS)
         except InvalidRequestError:
-            return False  # an older server
-        return bool(told.get("weight_version") == str(self.version))
+            return None
+        # While weights come in, a server may be ahead of the others.
+        return told.get("weight_version") in {str(self.version), str(self._coming)}
+
+    async def restore(self, url: str) -> bool:  # noqa: ARG002  the protocol's signature
+        """What was sent is not kept, so the server has to wait for the next publication."""
+        return False
 
     async def _load(self, version: int, weights: NamedWeights | Path) -> None:
         raise NotImplementedError
@@ -223,11 +198,15 @@ class _PausedSync:
         told = await self._resume()
         return f"But {told}" if told else f"Servers were resumed and go on with version {self.version}."
 
+    async def _forget_prefixes(self, url: str) -> None:
+        """Those of frozen requests too: their keys and values are the old weights'."""
+        await self._command(url, "/reset_prefix_cache", query={"reset_running_requests": "true"})
+
     async def _resume(self) -> str:
         """Empty, or which servers are still paused."""
         left: Sequence[str] = self._lines.urls
         for number in range(RESUME_TRIES):
-            await asyncio.sleep(0.5 * number)
+            await asyncio.sleep(RESUME_SECONDS * number)
             outcomes = await _everywhere(left, lambda url: self._command(url, "/resume"))
             left = [url for url, fault in outcomes.items() if fault is not None]
             if not left:
@@ -274,10 +253,8 @@ class TransferSync(_PausedSync):
         """Servers that have been told of the transport."""
 
     async def restore(self, url: str) -> bool:
-        if await super().restore(url):
-            return True
         self._ready.discard(url)
-        return False
+        return await super().restore(url)
 
     async def _load(self, version: int, weights: NamedWeights | Path) -> None:
         """`weights`: tensors under the names of the Hugging Face checkpoint."""
@@ -343,24 +320,28 @@ class ReloadSync(_PausedSync):
         self._load_seconds = load_seconds
         self._folder: Path | None = None
 
-    async def _load(self, version: int, weights: NamedWeights | Path) -> None:  # noqa: ARG002  the folder says it all
+    async def _load(self, version: int, weights: NamedWeights | Path) -> None:
         """`weights`: a folder that `save_pretrained` wrote."""
         if not isinstance(weights, Path):
             raise EngineError("a reload takes the folder of a checkpoint, not tensors; a TransferSync takes tensors")
         self._writing = True
-        await self._all(lambda url: self._reload(url, weights))
+        await self._all(lambda url: self._reload(url, weights, version))
         self._folder = weights
 
     async def restore(self, url: str) -> bool:
         """The folder is still there, so the server reads it again."""
-        if self._folder is not None and self._folder.is_dir():
-            await self._reload(url, self._folder)
-            await self._command(url, "/resume")
-        return self.version == 0 or (self._folder is not None and self._folder.is_dir())
+        async with self._one_at_a_time:
+            if self._folder is None or not self._folder.is_dir():
+                return False
+            await self._reload(url, self._folder, self.version)
+            await self._forget_prefixes(url)
+            return True
 
-    async def _reload(self, url: str, folder: Path) -> None:
+    async def _reload(self, url: str, folder: Path, version: int) -> None:
         body = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
         await self._command(url, "/collective_rpc", body, seconds=self._load_seconds)
+        with suppress(InvalidRequestError):  # an older server
+            await self._command(url, "/update_weight_version", {"new_version": str(version)})
 
 
 async def _everywhere(
