@@ -8,6 +8,8 @@
     datagen rollout RUN                      questions -> graded attempts and preference pairs
     datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
     datagen export RELEASE --to T --out DIR  a release as a trainer reads it
+    datagen train CONFIG                     a policy that imitates attempts and improves by its own
+    datagen evaluate POLICY --on SNAPSHOT    how often a policy is right, with intervals
     datagen serve SNAPSHOT                   the tools, tasks and rewards over HTTP, for trainers
     datagen practice-llm                     serve chat completions from programs, with faults on demand
 
@@ -21,7 +23,7 @@ import sys
 
 import typer
 
-from datagen.cli import caching, corpus, exporting, making, practice, reading, rolling, serving, world
+from datagen.cli import caching, corpus, exporting, making, practice, reading, rolling, serving, training, world
 from datagen.cli.console import fail
 from datagen.errors import DatagenError
 
@@ -49,6 +51,8 @@ app.command()(reading.report)
 app.command()(reading.verify)
 app.command()(reading.replay)
 app.command()(exporting.export)
+app.command(epilog=training.TRAIN_EPILOG)(training.train)
+app.command(epilog=training.EVALUATE_EPILOG)(training.evaluate)
 app.command()(serving.serve)
 app.command()(practice.practice_llm)
 

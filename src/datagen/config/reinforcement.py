@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 from typing import Literal as OneOf
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from datagen.config.learner import OptimizerConfig
 from datagen.config.rollouts import StepRewardConfig
 from datagen.config.section import Section, Share
+from datagen.errors import ConfigError
 
 
 class RlOptimizerConfig(OptimizerConfig):
@@ -36,6 +38,16 @@ class SamplingConfig(Section):
     """Windows of pages of one attempt, at most."""
     in_flight: int = Field(default=128, ge=1)
     """Attempts under way at once."""
+
+
+def sampling_from(overlays: Iterable[str]) -> SamplingConfig:
+    """Limits with `key=value` laid over the defaults. Raises `ConfigError` for a key that does not exist."""
+    given = dict(overlay.partition("=")[::2] for overlay in overlays)
+    try:
+        return SamplingConfig.model_validate(given)
+    except ValidationError as exc:
+        told = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors())
+        raise ConfigError(f"{told}; the keys are {', '.join(SamplingConfig.model_fields)}.") from exc
 
 
 class StageConfig(Section):

@@ -148,7 +148,7 @@ class Course:
 
     def _state(self, loop: Loop) -> TrainingState:
         parts = {**loop.parts, "recorder": self.recorder, "progress": loop.learner.progress}
-        return TrainingState(self.policy.model, loop.learner.optimizer.parts, parts)
+        return TrainingState(loop.learner.weights, loop.learner.optimizer.parts, parts)
 
     def _evaluate(self, loop: Loop, modes: Sequence[Mode]) -> None:
         for record in self.measure(loop.name, loop.updates, loop.learner.version, modes):

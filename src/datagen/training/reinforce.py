@@ -40,14 +40,6 @@ from datagen.training.rollout import Group, Rollout
 from datagen.training.sft import Count, step_measures
 from datagen.training.state import Stateful
 
-RENAMED = {
-    "answer_success": "success",
-    "tied_right": "solved_groups",
-    "tied_wrong": "failed_groups",
-    "gradient_rollouts": "carrying",
-    "scale": "advantage_scale",
-}
-"""Figures of a batch by the names that curves have."""
 SUMS = frozenset({"rows", "bins", "trained_tokens", "forwarded_tokens", "learning_s"})
 """Figures of updates that add up over the updates of a batch; the others are averaged."""
 
@@ -183,14 +175,14 @@ class Reinforcement:
         tokens = sum(rollout.tokens for group in groups for rollout in group.rollouts)
         self._count.add(tokens)
         return {
-            **_batch_measures(done),
+            **done.statistics,
+            "skipped": float(done.skipped),
             **_update_measures(reports),
             **resampling,
             **self._draws.pool.statistics(),
             **({} if self._store is None else self._store.statistics()),
             **self._stage.grader.take_labels(),
             "reward_faults": float(faults.total()),
-            "sampled_tokens": float(tokens),
             "sampling_s": sampled - begun,
             "sampled_tokens_per_s": tokens / (sampled - begun),
             "sync_s": ended - synced,
@@ -247,12 +239,6 @@ class Reinforcement:
         assert rollouts is not None, "`begin` comes before the first update"
         self._stage.room.renew(version)
         self._stage.room.call(partial(rollouts.published, version))
-
-
-def _batch_measures(done: Assembled) -> dict[str, float]:
-    found = {RENAMED.get(name, name): value for name, value in done.statistics.items()}
-    made = found["rollouts"] + found["missing"]
-    return found | {"infrastructure_failures": found["missing"] / made if made else 0.0, "skipped": float(done.skipped)}
 
 
 def _update_measures(reports: Sequence[StepReport]) -> dict[str, float | None]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from datagen import storage
 from datagen.config import DatagenConfig, TrainingConfig
@@ -68,6 +69,7 @@ def train(config: DatagenConfig, *, resume: bool = False, quiet: bool = False) -
     run = Path(section.directory)
     _claim(config, section, run, resume=resume)
     torch.manual_seed(section.seed)
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # there is one for every file
     if section.threads is not None:
         torch.set_num_threads(section.threads)
     plans = plan_stages(section)
@@ -76,7 +78,7 @@ def train(config: DatagenConfig, *, resume: bool = False, quiet: bool = False) -
         dtype = torch.bfloat16 if precision_of(section) == "bfloat16" else None
         room = EngineRoom.of(section.engine, policy, run / "published", dtype)
         stack.callback(room.close)
-        progress = stack.enter_context(TrainingProgress([Phase(plan.name) for plan in plans], quiet=quiet))
+        progress = stack.enter_context(TrainingProgress(_phases(section), quiet=quiet))
         recorder = stack.enter_context(Recorder(run, watchers=[Monitors()], listeners=[progress], say=progress.say))
         place = Place(config, section, policy, room, run)
         exam = Exam(place)
@@ -85,6 +87,17 @@ def train(config: DatagenConfig, *, resume: bool = False, quiet: bool = False) -
         )
         _carry_on(course, place, plans, exam)
     return Trained(run, tuple(_last(read_evaluations(run), plans[-1].name)))
+
+
+def _phases(section: TrainingConfig) -> list[Phase]:
+    """What progress is measured by; how long a stage of epochs takes is only known when its questions are."""
+    phases = [] if section.sft is None else [Phase("sft", section.sft.updates)]
+    phases += [] if section.dpo is None else [Phase("dpo", section.dpo.updates)]
+    for number, stage in enumerate(section.rl.stages if section.rl is not None else ()):
+        assert section.rl is not None
+        open_end = stage.updates is None and stage.epochs is not None
+        phases.append(Phase(f"rl.{stage.name}", None if open_end else section.rl.stage(number).updates, unit="batches"))
+    return phases
 
 
 def training_of(config: DatagenConfig) -> TrainingConfig:

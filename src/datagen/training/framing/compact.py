@@ -63,14 +63,19 @@ class CompactTalk:
         self._question = question
         self._urls: list[str] = []
         """Addresses of the results shown last, by their number from 1."""
+        self._answers_at_once = False
+        """Whether the prompt ended with the mark of an answer, which the model then does not write."""
 
     def opening(self, *, tools: bool = True) -> list[int]:
+        self._answers_at_once = not tools
         prompt = self._marked(QUESTION, self._tokens.encode(self._question))
         return prompt if tools else [*prompt, self._tokens.mark(ANSWER)]
 
     def read(self, written: Sequence[int], turn: int) -> tuple[Event, ...]:
         ended = bool(written) and written[-1] == self._tokens.mark(END)
         body = list(written[:-1] if ended else written)
+        if self._answers_at_once and ended and not any(map(self._tokens.mark_name, body)):
+            return (Event(turn, "answer", self._tokens.decode(body).strip()),)
         places = [(i, name) for i, token in enumerate(body) if (name := self._tokens.mark_name(token))]
         if not ended or len(places) != 1 or places[0][1] not in (SEARCH, VISIT, ANSWER):
             return (Event(turn, "malformed", self._tokens.decode(body)),)
