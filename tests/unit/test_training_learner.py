@@ -114,6 +114,23 @@ def test_rows_without_a_trained_token_cost_nothing():
         learner().step([empty], Imitation())
 
 
+def test_an_objective_that_finds_nothing_to_learn_moves_nothing():
+    one = learner()
+    before = weights(one)
+    report = one.step(rows([9, 8]), Nothing())
+
+    assert (report.grad_norm, report.loss) == (0, 0)
+    assert same(before, weights(one))
+
+
+@dataclass(frozen=True)
+class Nothing:
+    needs_entropy: bool = False
+
+    def __call__(self, tokens):
+        return Loss(torch.zeros(()), {})
+
+
 def test_gradients_are_clipped_to_their_length_and_reported_before_it():
     free, bound = learner(clip_norm=None), learner(clip_norm=1e-4)
     loose = free.step(rows(LENGTHS), Imitation())

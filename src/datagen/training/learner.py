@@ -290,14 +290,16 @@ class Learner:
         for number in range(passes):
             if number < len(parts):
                 batch = to_batch(parts[number], self.device)
-                tokens = batch.trained.beside(*self._forward(batch, entropy))
+                logprobs, entropies = self._forward(batch, entropy)
+                tokens = batch.trained.beside(logprobs, entropies)
                 try:
                     loss = objective(tokens)
                 except TrainingError as exc:
                     names = listed(parts[number].rows)
                     raise TrainingError(f"{exc} Nothing was changed; the rows are of rollouts {names}.") from exc
                 losses.append(detached(loss))
-                value = loss.value
+                # An objective may find nothing to learn in a bin; wrapped modules still go back together.
+                value = loss.value if loss.value.requires_grad else logprobs.sum() * 0
             else:
                 # Another rank has more bins. Wrapped modules gather weights together, so this one computes along.
                 value = self._forward(to_batch(_idle(self.layout), self.device), "none")[0].sum() * 0
