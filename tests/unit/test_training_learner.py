@@ -301,6 +301,18 @@ def test_updates_that_half_precision_would_lose_add_up_on_single_precision_copie
     assert all(torch.equal(trained[name], master.bfloat16()) for name, master in one.weights.named_parameters())
 
 
+def test_the_learner_of_a_later_stage_goes_on_with_the_single_precision_copies():
+    model = small_model()
+    first = learner(model, precision="bfloat16", optimizer=OptimizerSettings(learning_rate=2e-5))
+    first.step(rows(LENGTHS), Imitation())
+    left = [one.detach().clone() for one in first.weights.parameters()]
+    second = learner(model, precision="bfloat16", optimizer=OptimizerSettings(learning_rate=2e-5))
+
+    assert same(left, list(second.weights.parameters()))
+    assert second.step(rows(LENGTHS), Imitation()).grad_norm > 0
+    assert not same(left, list(second.weights.parameters()))
+
+
 def test_half_precision_comes_near_single_precision():
     wanted = gradient(rows(LENGTHS), Imitation(), clip_norm=None)
     found = gradient(rows(LENGTHS), Imitation(), clip_norm=None, precision="bfloat16")

@@ -36,7 +36,7 @@ from datagen.training.models import (
 )
 from datagen.training.optimizers import Optimizer, OptimizerSettings
 from datagen.training.packing import Batch, Bin, Layout, bins, check_streams, to_batch, with_trained_tokens
-from datagen.training.precision import Masters, to_float32
+from datagen.training.precision import masters_of, to_float32
 from datagen.training.rows import Floats, TrainRow
 from datagen.training.step_report import StepReport, detached, listed, means, totals, what_broke
 from datagen.training.tokens import Loss, Objective
@@ -132,7 +132,7 @@ class Learner:
         self.progress = Progress(loaded=self.publish)
         self.reduction: Reduction = reduction or Alone()
         # Wrapped modules keep float32 shards and make the working weights themselves.
-        self.masters = Masters(model) if precision == "bfloat16" and shard is None else None
+        self.masters = masters_of(model) if precision == "bfloat16" and shard is None else None
         if self.masters is None:
             to_float32(model)
         if checkpointing:

@@ -11,6 +11,7 @@ same half precision, so the log-probabilities of both are near each other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,18 @@ def to_float32(model: nn.Module) -> None:
             parameter.data = parameter.data.float()
 
 
+def masters_of(model: nn.Module) -> Masters:
+    """The model's masters, made when first asked for: a later learner goes on with what an earlier one added up."""
+    if model not in _MASTERS:
+        _MASTERS[model] = Masters(model)
+    return _MASTERS[model]
+
+
 class Masters(nn.Module):
-    """Float32 copies of what a model trains, under the same names; the model itself becomes bfloat16."""
+    """Float32 copies of what a model trains, under the same names; the model itself becomes bfloat16.
+
+    A model has one of them (`masters_of`): gradients go to the masters that were made first.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -73,3 +84,6 @@ def _hand_over(master: nn.Parameter) -> Callable[[Tensor], None]:
         working.grad = None
 
     return move
+
+
+_MASTERS: WeakKeyDictionary[nn.Module, Masters] = WeakKeyDictionary()
