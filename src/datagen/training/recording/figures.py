@@ -1,37 +1,15 @@
-"""Figures of an update, under the names of `METRICS`, from what the parts of a run hand out."""
+"""Figures of the attempts of one batch, under the names of `METRICS`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from datagen.training.rollout import Group
-
-if TYPE_CHECKING:
-    from datagen.training.learner import StepReport
 
 Figures = dict[str, float | None]
 LIMITS = frozenset({"budget", "turns", "tokens", "context", "time"})
 """Ways to end that a limit decides, not the policy."""
-
-
-def learning_figures(report: StepReport) -> Figures:
-    """What one update of the learner says about itself, with the measures of its objective."""
-    return {
-        "loss": report.loss,
-        "grad_norm": report.grad_norm,
-        "clipped": float(report.clipped),
-        "learning_rate": report.learning_rate,
-        "rows": float(report.rows),
-        "bins": float(report.bins),
-        "trained_tokens": float(report.trained_tokens),
-        "forwarded_tokens": float(report.forwarded_tokens),
-        "padding_share": report.padding_share,
-        "learning_s": report.seconds,
-        "tokens_per_s": report.forwarded_tokens / report.seconds if report.seconds > 0 else None,
-        **report.measures,
-    }
 
 
 def attempt_figures(groups: Sequence[Group], *, version: int | None = None) -> Figures:

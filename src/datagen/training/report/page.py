@@ -5,6 +5,7 @@ Questions, answers and pages are data from outside: they enter the page escaped,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -61,7 +62,7 @@ def render_report(report: Report, arms: Sequence[Arm], curves: Sequence[Curve]) 
     drawn = {name for arm in arms for line in arm.lines for name in line.values}
     return environment.from_string(template).render(
         report=report,
-        headline=report.headline or headline(measured),
+        headline=_unbroken(report.headline or headline(measured)),
         tiles=_tiles(arms, measured),
         sets=_sets(measured, compared),
         wide=[curve for curve in curves if curve.title.startswith(SUCCESS)],
@@ -79,6 +80,11 @@ def render_report(report: Report, arms: Sequence[Arm], curves: Sequence[Curve]) 
         lineage=list(flat(report.lineage)),
         metrics=[metric for name, metric in METRICS.items() if name in drawn],
     )
+
+
+def _unbroken(sentence: str) -> str:
+    """Figures stay on one line with their signs."""
+    return re.sub(r" (?=%)|(?<=\bp) (?=[<=])|(?<=p.[<=]) ", "\u00a0", sentence)
 
 
 def _tiles(arms: Sequence[Arm], measured: Sequence[Measured]) -> list[tuple[str, str]]:
