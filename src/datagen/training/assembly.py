@@ -15,9 +15,9 @@
     for rows in done.minibatches:
         learner.step(rows, algorithm.loss)
 
-Attempts that nobody could grade have no row and are in no baseline and no denominator. Rows whose gradient is 0 in advance
-are left out of the pass (`drop_zero`); denominators count them all the same. An attempt whose context was rewritten has
-several rows under one rollout id, and weighs as much as any other.
+Attempts that nobody could grade have no row and are in no baseline and no denominator. Rows whose gradient is 0 in
+advance are left out of the pass (`drop_zero`); denominators count them all the same. An attempt whose context was
+rewritten has several rows under one rollout id, and weighs as much as any other.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Assembled:
         return tuple(place for place, row in enumerate(self.rows) if row.old_logprobs is None)
 
     def filled(self, old_logprobs: Sequence[Floats]) -> Assembled:
-        """With these for the rows of `pending`, in their order: what `Learner.logprobs` gave before the first update."""
+        """With these for the rows of `pending`, in their order: what `Learner.logprobs` gave before the first one."""
         return self._filled("old_logprobs", dict(zip(self.pending, old_logprobs, strict=True)))
 
     def with_reference(self, ref_logprobs: Sequence[Floats]) -> Assembled:
@@ -147,10 +147,10 @@ def assemble(
     settings: AssemblySettings | None = None,
     gather: Gather | None = None,
 ) -> Assembled:
-    """Rows of one batch. `now`: updates that the weights have seen; `epoch`: pass over the questions, for replay's lots.
+    """Rows of one batch. `now`: updates that the weights have seen; `epoch`: pass over the questions, for replay.
 
-    `store` has to be there if the algorithm replays, and is brought up to date. On several ranks each hands in its own groups
-    and `gather`: rows are those that one rank would make of all groups, where the batch is one update.
+    `store` has to be there if the algorithm replays, and is brought up to date. On several ranks each hands in its own
+    groups and `gather`: rows are those that one rank would make of all groups, where the batch is one update.
 
     Raises `ConfigError` for settings that lack each other, and `TrainingError` for groups that are not what they say.
     """

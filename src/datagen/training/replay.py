@@ -18,7 +18,6 @@ What the paper leaves open is a setting: what counts as a success
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,7 +171,7 @@ class ReplayStore:
     # Where it stands -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is kept, as JSON: arrays are one behind the other, their bytes in base64."""
+        """Everything that is kept, as plain values and three arrays: the tokens of all successes, one behind the other."""
         kept = list(self._kept.values())
         parts = [part for rollout in kept for part in rollout.sequences]
         return {
@@ -184,9 +183,9 @@ class ReplayStore:
                 | {"rewards": dict(rollout.rewards), "lengths": [len(part.input_ids) for part in rollout.sequences]}
                 for rollout in kept
             ],
-            "input_ids": _packed([part.input_ids for part in parts], "<i8"),
-            "written": _packed([part.written for part in parts], "|b1"),
-            "logprobs": _packed([part.logprobs for part in parts], "<f4"),
+            "input_ids": _joined([part.input_ids for part in parts], np.int64),
+            "written": _joined([part.written for part in parts], np.bool_),
+            "logprobs": _joined([part.logprobs for part in parts], np.float32),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -201,9 +200,9 @@ class ReplayStore:
                 f"this replay store drew its lots with seed {state['seed']}, here it is {self.seed}. Resume with the seed that "
                 "the run began with."
             )
-        ids = _unpacked(state["input_ids"], "<i8", np.int64)
-        written = _unpacked(state["written"], "|b1", np.bool_)
-        logprobs = _unpacked(state["logprobs"], "<f4", np.float32)
+        ids: NDArray[np.int64] = np.asarray(state["input_ids"], np.int64)
+        written: NDArray[np.bool_] = np.asarray(state["written"], np.bool_)
+        logprobs: NDArray[np.float32] = np.asarray(state["logprobs"], np.float32)
         tokens = sum(sum(entry["lengths"]) for entry in state["kept"])
         if {len(ids), len(written), len(logprobs)} != {tokens}:
             raise CheckpointError(
@@ -252,10 +251,5 @@ def _own(rollout: Rollout) -> Rollout:
     return dataclasses.replace(rollout, sequences=parts, transcript=None, rewards=dict(rollout.rewards))
 
 
-def _packed(arrays: Sequence[NDArray[Any]], dtype: str) -> str:
-    whole = np.concatenate(arrays) if arrays else np.zeros(0)
-    return base64.b64encode(whole.astype(dtype).tobytes()).decode("ascii")
-
-
-def _unpacked(text: str, dtype: str, into: DTypeLike) -> NDArray[Any]:
-    return np.frombuffer(base64.b64decode(text), dtype).astype(into)
+def _joined(arrays: Sequence[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *arrays])
