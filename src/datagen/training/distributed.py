@@ -110,6 +110,7 @@ def distributed() -> Iterator[World]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(minutes=MINUTES_TO_WAIT))
     try:
         yield World(dist.get_rank(), dist.get_world_size(), f"cuda:{local}" if cuda else "cpu")
+        dist.barrier()  # a rank that leaves early takes the addresses of the others with it
     finally:
         dist.destroy_process_group()
 
