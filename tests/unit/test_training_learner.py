@@ -346,6 +346,41 @@ def test_a_rank_with_fewer_bins_computes_along_without_a_gradient():
         np.testing.assert_allclose(mine, wanted, atol=1e-3)
 
 
+class RefusingNeighbour(TwoRanks):
+    """The other rank could not use its rows."""
+
+    def sums(self, values):
+        return dict(values) | {"refusals": values["refusals"] + 1}
+
+
+def test_an_update_that_another_rank_refuses_is_not_made_here():
+    one = learner(reduction=RefusingNeighbour())
+    before = weights(one)
+    with pytest.raises(TrainingError, match="update 1 was refused on another rank"):
+        one.step(rows(LENGTHS), Imitation())
+
+    assert same(before, weights(one))
+    assert all(parameter.grad is None for parameter in one.model.parameters())
+
+
+class Waiting(Alone):
+    """Counts what the other ranks would wait for."""
+
+    told = 0
+
+    def sums(self, values):
+        self.told += 1
+        return dict(values)
+
+
+def test_a_rank_that_refuses_its_rows_tells_the_others_before_it_raises():
+    waiting = Waiting()
+    with pytest.raises(TrainingError, match=r"advantages are not finite\. Nothing was changed"):
+        learner(reduction=waiting).step(rows(LENGTHS), Broken("objective"))
+
+    assert waiting.told == 1
+
+
 def test_checkpointed_activations_change_no_update():
     reports = [learner(checkpointing=checkpointing).step(rows(LENGTHS), Surrogate()) for checkpointing in (False, True)]
 

@@ -179,8 +179,7 @@ class Learner:
         self.scorer.train()
         self.optimizer.zero_grad()
         try:
-            losses = self._run(parts, passes, objective)
-            sums = self.reduction.sums(totals(parts, losses))
+            losses, sums = self._run(parts, passes, objective)
             gradients = [one.grad for one in self.optimizer.parameters if one.grad is not None]
             norm = self.reduction.norm(gradients)
             length = float(norm)
@@ -214,8 +213,7 @@ class Learner:
         parts = self._bins(rows)
         self.scorer.eval()
         with torch.no_grad():
-            losses = self._run(parts, self.reduction.most(len(parts)), objective)
-        sums = self.reduction.sums(totals(parts, losses))
+            _, sums = self._run(parts, self.reduction.most(len(parts)), objective)
         return means(sums) | {"loss": sums["loss"]}
 
     def logprobs(self, rows: Sequence[TrainRow], *, adapters: bool = True) -> list[Floats]:
@@ -283,29 +281,38 @@ class Learner:
         check_streams(rows)
         return bins(with_trained_tokens(rows), tokens=self.tokens_per_bin, layout=self.layout)
 
-    def _run(self, parts: Sequence[Bin], passes: int, objective: Objective) -> list[Loss]:
-        """Losses of the bins; adds to the gradients where gradients are on."""
+    def _run(self, parts: Sequence[Bin], passes: int, objective: Objective) -> tuple[list[Loss], dict[str, float]]:
+        """Losses of the bins, and sums over all ranks; adds to the gradients where gradients are on.
+
+        An objective that refuses its rows ends the update on all ranks, once none of them waits for another.
+        """
         entropy: Entropy = "trained" if objective.needs_entropy else "measured" if self.entropy else "none"
         losses: list[Loss] = []
+        refusal: TrainingError | None = None
         for number in range(passes):
-            if number < len(parts):
-                batch = to_batch(parts[number], self.device)
-                logprobs, entropies = self._forward(batch, entropy)
-                tokens = batch.trained.beside(logprobs, entropies)
+            # Another rank may have more bins. Wrapped modules gather weights together, so this one computes along.
+            part = parts[number] if number < len(parts) else _idle(self.layout)
+            batch = to_batch(part, self.device)
+            logprobs, entropies = self._forward(batch, entropy)
+            value = None
+            if number < len(parts) and refusal is None:
                 try:
-                    loss = objective(tokens)
+                    loss = objective(batch.trained.beside(logprobs, entropies))
+                    losses.append(detached(loss))
+                    value = loss.value
                 except TrainingError as exc:
-                    names = listed(parts[number].rows)
-                    raise TrainingError(f"{exc} Nothing was changed; the rows are of rollouts {names}.") from exc
-                losses.append(detached(loss))
-                # An objective may find nothing to learn in a bin; wrapped modules still go back together.
-                value = loss.value if loss.value.requires_grad else logprobs.sum() * 0
-            else:
-                # Another rank has more bins. Wrapped modules gather weights together, so this one computes along.
-                value = self._forward(to_batch(_idle(self.layout), self.device), "none")[0].sum() * 0
+                    refusal = TrainingError(f"{exc} Nothing was changed; the rows are of rollouts {listed(part.rows)}.")
+                    refusal.__cause__ = exc
             if torch.is_grad_enabled():
-                (value * self.reduction.scale).backward()  # type: ignore[no-untyped-call]
-        return losses
+                # An objective may find nothing to learn in a bin.
+                learned = value if value is not None and value.requires_grad else logprobs.sum() * 0
+                (learned * self.reduction.scale).backward()  # type: ignore[no-untyped-call]
+        sums = self.reduction.sums(totals(parts, losses) | {"refusals": float(refusal is not None)})
+        if refusal is not None:
+            raise refusal
+        if sums["refusals"]:
+            raise TrainingError(f"update {self.version + 1} was refused on another rank, whose message says why")
+        return losses, sums
 
     def _forward(self, batch: Batch, entropy: Entropy) -> tuple[Tensor, Tensor | None]:
         out: tuple[Tensor, Tensor | None] = self.scorer(batch, entropy)
