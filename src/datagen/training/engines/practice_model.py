@@ -78,15 +78,15 @@ class PracticeModel:
     def __init__(
         self, model: Any, *, name: str = "practice", logprobs_mode: LogprobsMode = "processed_logprobs"
     ) -> None:
-        """`model`: a causal model of transformers, on the processor. Its weights are copied."""
+        """`model`: a causal model of transformers, on the processor. It is copied: two threads cannot share a module whose
+        weights are exchanged for every pass.
+        """
         self.name = name
         self.adapters: dict[str, Path] = {}
         self.weight_version = "default"
         self._logprobs_mode = logprobs_mode
-        self._model = model.eval()
-        self._weights: dict[str, Tensor] = {
-            key: tensor.detach().clone() for key, tensor in model.state_dict(keep_vars=True).items()
-        }
+        self._model = copy.deepcopy(model).eval()
+        self._weights: dict[str, Tensor] = {key: tensor.clone() for key, tensor in model.state_dict().items()}
         self._start = {key: tensor.clone() for key, tensor in self._weights.items()}
         self._deltas: dict[str, dict[str, Tensor]] = {}
         self._kept: list[_Kept] = []
