@@ -222,6 +222,7 @@ def test_the_length_penalty_falls_straight_over_the_buffer():
     penalties = [overlong_penalty(length, cap=20, buffer=8) for length in (10, 12, 14, 16, 18, 20, 25)]
 
     assert penalties == pytest.approx([0, 0, -0.25, -0.5, -0.75, -1, -1])
+    assert overlong_penalty(16, cap=20, buffer=8, factor=0.4) == pytest.approx(-0.2)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from tests.unit.token_batches import finite_differences, gradient_of, padded, to
 from datagen.errors import ConfigError, TrainingError
 from datagen.training.objectives.aggregation import Totals
 from datagen.training.objectives.correction import Correction, high_entropy_floor
+from datagen.training.objectives.kl import kl_estimate
 from datagen.training.objectives.policy import PolicyLoss
+from datagen.training.objectives.ratios import log_ratios
 from datagen.training.tokens import TokenBatch
 
 # Spec rl_algorithms §1.6: ratios and advantages of four rows; in the last, a tool's token stands in the middle.
@@ -314,7 +316,7 @@ def test_a_number_that_is_none_is_an_error_that_names_its_array(name, value):
     spoilt = getattr(tokens, name).detach().clone()
     spoilt[0] = value
 
-    with pytest.raises(TrainingError, match=rf"not finite in .*\b{name} \(1 of "):
+    with pytest.raises(TrainingError, match=rf"not finite in {name} \(1 of \d+\): no update"):
         PolicyLoss()(dataclasses.replace(tokens, **{name: spoilt}))
 
 
@@ -374,15 +376,52 @@ def test_a_log_ratio_out_of_the_range_of_floats_stays_finite():
         assert all(math.isfinite(total) for total, _ in found.measures.values())
 
 
-def test_log_probabilities_of_half_precision_are_computed_in_single():
-    tokens = tokens_of(drawn(4))
+def test_arrays_of_half_precision_are_computed_in_single():
+    tokens = tokens_of(drawn(4), kl_coef=0.1)
     half = {field.name: getattr(tokens, field.name) for field in dataclasses.fields(TokenBatch)}
-    half = {k: v.float() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in half.items()}
-    half["logprobs"] = tokens.logprobs.detach().bfloat16().requires_grad_()
-    exact = TokenBatch(**half | {"logprobs": half["logprobs"].detach().float().requires_grad_()})
+    half = {k: v.bfloat16() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in half.items()}
+    single = {k: v.float() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for k, v in half.items()}
 
-    assert PolicyLoss()(TokenBatch(**half)).value.dtype == torch.float32
-    assert PolicyLoss()(TokenBatch(**half)).value.item() == PolicyLoss()(exact).value.item()
+    for loss in (PolicyLoss(), PolicyLoss(ratio="gspo_token", entropy_floor=0.1)):
+        assert loss(TokenBatch(**half)).value.dtype == torch.float32
+        assert loss(TokenBatch(**half)).value.item() == pytest.approx(loss(TokenBatch(**single)).value.item(), rel=1e-2)
+
+
+def test_log_ratios_are_bounded_on_both_sides():
+    logprobs, old = torch.tensor([-1.0, -90.0, -1.0]), torch.tensor([-1.5, -1.0, -90.0])
+    rows = torch.tensor([0, 1, 2])
+    for level in ("token", "sequence", "gspo_token"):
+        found = log_ratios(logprobs, old, level=level, mask=rows >= 0, rows=rows, n_rows=3, clamp=20.0)
+        assert found.tolist() == [0.5, -20.0, 20.0]
+
+
+def test_the_input_of_k3_is_bounded_on_both_sides():
+    found = kl_estimate(torch.tensor([-1.0, -90.0]), torch.tensor([-90.0, -1.0]), "k3", input_clamp=2.0)
+
+    assert found.tolist() == pytest.approx([math.exp(-2) + 1, math.exp(2) - 3])
+
+
+def test_corrections_and_masks_multiply():
+    tokens = tokens_of(drawn(11, rows=9), sampler=True)
+    parts = {"correction": Correction("token", cap=1.2), "off_policy_limit": 0.0, "entropy_floor": 0.8}
+    gradients = {name: gradient_of(PolicyLoss("cispo", **{name: part}), tokens)[1] for name, part in parts.items()}
+    plain, together = gradient_of(PolicyLoss("cispo"), tokens)[1], gradient_of(PolicyLoss("cispo", **parts), tokens)[1]
+
+    felt = plain != 0
+    shares = [gradient[felt] / plain[felt] for gradient in gradients.values()]
+    assert all((share != 1).any() and (share != 0).any() for share in shares)
+    torch.testing.assert_close(together[felt], plain[felt] * shares[0] * shares[1] * shares[2])
+
+
+def test_a_token_right_at_the_floor_of_entropy_is_reinforced():
+    tokens = tokens_of(WORKED)
+    _, gradient = gradient_of(PolicyLoss(entropy_floor=2.0), tokens)
+
+    # Row 1, token 0: entropy 2.0; its ratio of 0.5 is clipped, so look at what a floor just above it changes.
+    kept, _ = PolicyLoss(entropy_floor=2.0)(tokens).measures["kept_weight"]
+    dropped, _ = PolicyLoss(entropy_floor=2.000001)(tokens).measures["kept_weight"]
+    assert (kept, dropped) == (1, 0)
+    assert (gradient == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,10 @@ def test_the_monitor_is_told_who_won_and_where_both_went():
     assert found["margin"] == pytest.approx(0.5 * (1.6 - 0.4) / 2)
     assert found["reward_chosen"] == pytest.approx(0.5 * 1.3 / 2)
     assert found["reward_rejected"] == pytest.approx(0.5 * 0.1 / 2)
-    assert found["logprob_chosen"] == pytest.approx(tokens.logprobs[[0, 1, 3, 4]].mean().item())
+    one = pairs_of(TWO[0][:2], [0, 0], [True, False])
+    found = {name: (s / n).item() for name, (s, n) in PreferenceLoss()(one).measures.items()}
+    assert found["logprob_chosen"] == pytest.approx(one.logprobs[:2].mean().item())
+    assert found["logprob_rejected"] == pytest.approx(one.logprobs[2].item())
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_dapo_clips_higher_takes_the_token_mean_and_samples_again():
     assert (dapo.aggregation, dapo.dynamic_sampling, dapo.max_resamples) == ("token_mean", True, 10)
     # The paper: a cap of 20,480 tokens and a buffer of 4,096.
     assert [dapo.overlong.penalty(length, 20_480) for length in (16_384, 18_432, 20_480)] == [0, -0.5, -1]
+    assert Overlong(buffer_share=0.4, factor=0.5).penalty(20, 20) == -0.5
 
 
 def test_dr_grpo_divides_by_no_deviation_and_by_a_constant_length():
@@ -80,6 +81,9 @@ def test_a_setting_is_laid_over_by_its_name_its_path_or_its_table():
     assert preset("grpo", **{"loss.clip_high": 0.28, "correction": {"cap": 3.0}}).loss == expected
     assert preset("grpo", loss=expected).loss == expected
     assert preset("grpo", ddof=0).advantage.ddof == 0
+    assert preset("gspo", dual_clip=3.0).loss == PolicyLoss(
+        clip_low=3e-4, clip_high=4e-4, ratio="sequence", dual_clip=3.0
+    )
     assert preset("rapo", **{"prune.recycle_after": 2}).prune == Prune(0.9, 2)
     assert preset("grpo", overlong=Overlong(0.1)).overlong == Overlong(0.1)
 
