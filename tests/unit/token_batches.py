@@ -14,6 +14,18 @@ from datagen.training.tokens import Loss, Objective, TokenBatch
 
 torch.set_num_threads(1)
 
+# Spec rl_algorithms §1.6: ratios and advantages of four rows; in the last, a tool's token stands in the middle.
+RATIOS = [[1, 1.3, 0.7, 1.1], [0.5, 1.05, 1.5, 1], [3.5, 0.9, 1, 1], [1.25, 9.0, 0.79, 1.27]]
+MASK = [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 1, 1]]
+WORKED = {
+    "logprobs": (np.log(RATIOS) - 0.9).tolist(),
+    "old": np.full((4, 4), -0.9).tolist(),
+    "ref": np.full((4, 4), -1.1).tolist(),
+    "mask": MASK,
+    "advantages": [1.0, -0.75, -0.5, 0.25],
+    "entropy": [[0.2, 1.5, 0.1, 0.9], [2.0, 0.3, 0.7, 0], [1.1, 0.05, 0, 0], [0.4, 9.9, 0.6, 1.3]],
+}
+
 
 def tokens_of(
     arrays: Mapping[str, Any],
@@ -80,3 +92,18 @@ def finite_differences(value: Callable[[Tensor], Tensor], at: Tensor, step: floa
         move[place] = step
         found[place] = (value(at + move) - value(at - move)) / (2 * step)
     return found
+
+
+def drawn(seed: int, rows: int = 5, width: int = 6, spread: float = 0.5) -> dict[str, Any]:
+    """A batch with gaps, empty rows and ratios on both sides of every bound."""
+    rng = np.random.default_rng(seed)
+    logprobs = -np.abs(rng.normal(0, 1.5, (rows, width)))
+    return {
+        "logprobs": logprobs,
+        "old": logprobs - rng.normal(0, spread, (rows, width)),
+        "ref": logprobs - rng.normal(0, 0.5, (rows, width)),
+        "sampler": logprobs - rng.normal(0, 0.5, (rows, width)),
+        "entropy": rng.uniform(0, 2, (rows, width)),
+        "advantages": np.round(rng.normal(0, 1, rows), 2),
+        "mask": rng.random((rows, width)) < 0.7,
+    }
