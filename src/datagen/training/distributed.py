@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,6 +40,9 @@ T = TypeVar("T")
 
 MINUTES_TO_WAIT = 30
 """After which a rank gives up on the others; the longest wait is for one that evaluates or writes alone."""
+
+
+SECONDS_TO_LET_GO = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,9 @@ def distributed() -> Iterator[World]:
         dist.barrier()  # a rank that leaves early takes the addresses of the others with it
     finally:
         dist.destroy_process_group()
+        # A thread of gloo that still drops its last tensor while Python ends aborts the process (torch 2.13; 5 of 24
+        # processes that ended at once, none of 24 that slept).
+        time.sleep(SECONDS_TO_LET_GO)
 
 
 def sharding(world: World, precision: Precision = "float32") -> dict[str, Any]:
