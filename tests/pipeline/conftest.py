@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from datagen.cli import main
+from datagen.config import DatagenConfig
 
 SMALL_WEB = "synthetic:seed=3,pages=1200"
 SMALL_RUN = (
@@ -65,3 +66,41 @@ def small_release(tmp_path_factory, small_run) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "release"
+
+
+@pytest.fixture(scope="session")
+def practice(tmp_path_factory) -> Path:
+    """A folder with `snapshot` and `questions`: some forty questions of one hop, each with a demonstration. Read it only."""
+    from datagen.config import KnowledgeConfig, WebConfig
+    from datagen.pipeline.corpus import build_corpus_from
+    from datagen.pipeline.practising import ChainSettings, PracticePlan, make_practice
+    from datagen.runs.workers import serial
+
+    folder = tmp_path_factory.mktemp("practice")
+    sources = ("synthetic:seed=7,pages=300",)
+    web = WebConfig(snapshot=str(folder / "snapshot"), sources=sources, extraction="fast", workers=1)
+    build_corpus_from(web, KnowledgeConfig(catalogue="synthetic"))
+    plan = PracticePlan(
+        str(folder / "questions"), str(folder / "snapshot"), sources, candidates=40, chains=ChainSettings(hops={1: 1.0})
+    )
+    make_practice(plan, serial)
+    return folder
+
+
+@pytest.fixture
+def tiny_training(practice, tmp_path) -> Callable[..., DatagenConfig]:
+    """`tiny_training("training.rl.updates=1")`: a config that trains a very small policy in seconds, in `tmp_path/run`."""
+    from datagen.config import load_config
+
+    source = Path(__file__).with_name("tiny_training.toml")
+    places = (
+        f'web.snapshot="{practice}/snapshot"',
+        f'training.directory="{tmp_path}/run"',
+        f'training.data.releases=["{practice}/questions"]',
+        f'training.evaluation.sets=[{{name = "seen", questions = "{practice}/questions", split = "train", count = 3}}]',
+    )
+
+    def config(*more: str) -> DatagenConfig:
+        return load_config(source, [*places, *more])
+
+    return config

@@ -37,7 +37,7 @@ def train(
     config: Annotated[
         str,
         typer.Argument(
-            help="A TOML file with [training], or a preset: train_demo, train_one_gpu, train_qwen3_4b.",
+            help="A TOML file that has a section on training, or a preset: train_demo, train_one_gpu, train_qwen3_4b.",
         ),
     ],
     *,
@@ -81,7 +81,7 @@ def evaluate(
     limits: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="What an attempt may spend, as in [training.rl.sampling]: turns=8, searches=4. Repeatable."
+            "--set", help="What an attempt may spend, as training.rl.sampling has it: turns=8, searches=4. Repeatable."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help='Such as "cpu" or "cuda:0".')] = "auto",

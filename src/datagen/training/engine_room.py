@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from datagen.config.training import EngineConfig
 from datagen.errors import ConfigError
 from datagen.training.engines.base import Engine
@@ -32,29 +30,45 @@ Renew = Callable[[int], Awaitable[None]]
 class EngineRoom:
     """An engine, its event loop, and the way from the learner's weights to it."""
 
-    def __init__(self, engine: Engine, renew: Renew, close: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        renew: Renew,
+        *,
+        close: Callable[[], Awaitable[None]] | None = None,
+        fresh: Callable[[int], Engine] | None = None,
+    ) -> None:
+        """`fresh` makes an engine that has seen no request, for weights of a version."""
         self.engine = engine
         self._renew = renew
         self._close = close
+        self._fresh = fresh
         self._version: int | None = None
         self._loop = LoopThread()
         self._loop.__enter__()
 
     @classmethod
-    def of(
-        cls, section: EngineConfig, policy: TrainedPolicy, folder: Path, dtype: torch.dtype | None = None
-    ) -> EngineRoom:
-        """As the config says. `folder` is where adapters and weights for servers are laid down; `dtype` is that of sampling in
-        this process, the weights' own where None.
-        """
+    def of(cls, section: EngineConfig, policy: TrainedPolicy, folder: Path) -> EngineRoom:
+        """As the config says. `folder` is where adapters and weights for servers are laid down."""
         if section.kind == "server":
             return _server_room(section, policy, folder)
-        engine = LocalEngine(policy.model, max_batch=section.max_batch, dtype=dtype)
 
-        async def renew(version: int) -> None:
-            engine.refresh(version)
+        def fresh(version: int) -> LocalEngine:
+            return LocalEngine(policy.model, version=version, max_batch=section.max_batch)
 
-        return cls(engine, renew)
+        async def nothing(version: int) -> None:
+            """The engine samples from the learner's own weights."""
+
+        return cls(fresh(0), nothing, fresh=fresh)
+
+    def settle(self) -> None:
+        """Forget what earlier requests left behind, where sampling is in this process.
+
+        What is kept decides which rows are computed together, and so the last bits of a log-probability: a training that
+        goes on from a checkpoint has to begin a batch as the one that was not cut off.
+        """
+        if self._fresh is not None:
+            self.engine = self._fresh(self._version or 0)
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to the end."""
@@ -77,6 +91,7 @@ class EngineRoom:
 
         self.wait(renewed())
         self._version = version
+        self.settle()
 
     def close(self) -> None:
         async def closed() -> None:
@@ -99,7 +114,8 @@ def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> 
     from datagen.training.engines.adapters import AdapterFolder
     from datagen.training.engines.server import ServerEngine
     from datagen.training.engines.server_lines import ServerLines
-    from datagen.training.engines.weight_sync import AdapterSync, ReloadSync, WeightSync
+    from datagen.training.engines.sync_base import WeightSync
+    from datagen.training.engines.weight_sync import AdapterSync, ReloadSync
 
     lines = ServerLines(section.urls)
     adapters = has_adapters(policy.model)
@@ -119,4 +135,4 @@ def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> 
         await sync.publish(version, target)
         await asyncio.to_thread(_keep_only, target)
 
-    return EngineRoom(engine, renew, engine.close)
+    return EngineRoom(engine, renew, close=engine.close)

@@ -205,6 +205,8 @@ class Reinforcement:
     def _taken(self) -> list[Group]:
         rollouts, room = self._rollouts, self._stage.room
         assert rollouts is not None, "`begin` comes before the first update"
+        if not self._section.staleness:
+            room.settle()
         for batch in self._draws.ahead(1 + self._section.staleness):
             tasks = [self._stage.questions.tasks[question] for question in batch]
             room.call(partial(rollouts.submit, tasks, epoch=self._draws.pool.epoch))

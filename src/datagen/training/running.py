@@ -37,10 +37,10 @@ from datagen.training.policy_folder import (
 from datagen.training.progress import Phase, TrainingProgress
 from datagen.training.questions import QuestionSet, open_questions
 from datagen.training.recording.evaluations import EvaluationRecord
-from datagen.training.recording.recorder import Recorder
+from datagen.training.recording.recorder import Listener, Recorder
 from datagen.training.recording.stream import read_evaluations
 from datagen.training.reinforce import episode_limits
-from datagen.training.stages import Place, StagePlan, plan_stages, precision_of, sampling_of, updates_in
+from datagen.training.stages import Place, StagePlan, plan_stages, sampling_of, updates_in
 from datagen.training.tokenizer import CompactTokenizer
 from datagen.training.vocabulary import questions_of, tokenizer_for
 
@@ -60,8 +60,10 @@ class Trained:
         return self.directory / MODEL_NAME
 
 
-def train(config: DatagenConfig, *, resume: bool = False, quiet: bool = False) -> Trained:
-    """Carry all stages to their end.
+def train(
+    config: DatagenConfig, *, resume: bool = False, quiet: bool = False, listeners: Sequence[Listener] = ()
+) -> Trained:
+    """Carry all stages to their end. `listeners` are told what is recorded, beside the progress bar.
 
     Raises `RunDirectoryError` for a folder that holds another training, or one that was begun where `resume` is not said.
     """
@@ -75,11 +77,12 @@ def train(config: DatagenConfig, *, resume: bool = False, quiet: bool = False) -
     plans = plan_stages(section)
     with ExitStack() as stack:
         policy = new_policy(section.model, _tokenizer(config, section, run), section.seed)
-        dtype = torch.bfloat16 if precision_of(section) == "bfloat16" else None
-        room = EngineRoom.of(section.engine, policy, run / "published", dtype)
+        room = EngineRoom.of(section.engine, policy, run / "published")
         stack.callback(room.close)
         progress = stack.enter_context(TrainingProgress(_phases(section), quiet=quiet))
-        recorder = stack.enter_context(Recorder(run, watchers=[Monitors()], listeners=[progress], say=progress.say))
+        recorder = stack.enter_context(
+            Recorder(run, watchers=[Monitors()], listeners=[progress, *listeners], say=progress.say)
+        )
         place = Place(config, section, policy, room, run)
         exam = Exam(place)
         course = Course(
