@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from contextlib import ExitStack, asynccontextmanager
 
 import pytest
@@ -81,6 +84,26 @@ def test_log_probabilities_are_those_of_the_distribution_that_was_drawn_from(ser
 
     expected = teacher_forced(tiny_model(), PROMPT, completion.token_ids, temperature=sampling.temperature)
     assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=1e-5)
+
+
+def test_a_cut_distribution_is_told_as_it_was_cut(server):
+    completion = ask(server, sampling=Sampling(12, top_p=0.6, seed=3))
+
+    ids = torch.tensor([[*PROMPT, *completion.token_ids]])
+    whole = tiny_model()(input_ids=ids).logits[0, len(PROMPT) - 1 : -1].detach().softmax(-1)
+    kept = [_nucleus(row, 0.6) for row in whole]
+    expected = [float((row[token] / row.sum()).log()) for row, token in zip(kept, completion.token_ids, strict=True)]
+    assert completion.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def _nucleus(row: torch.Tensor, mass: float) -> torch.Tensor:
+    """The likeliest tokens that together have this mass; the others are 0."""
+    kept = torch.zeros_like(row)
+    for token in row.argsort(descending=True).tolist():
+        if kept.sum() >= mass:
+            break
+        kept[token] = row[token]
+    return kept
 
 
 def test_greedy_takes_the_likeliest_token_and_tells_its_log_probability_at_temperature_one(server):
@@ -333,6 +356,30 @@ def test_a_conversation_moves_when_its_server_dies_and_everything_is_answered(pa
     assert counts["answered"] == 16
     assert counts["failed"] == 0
     assert counts["moved"] == len({prompt[0] for prompt in prompts_of(pair[0]) if len(prompt) == 2}) > 0
+
+
+def test_the_practice_server_is_a_command(tmp_path):
+    tiny_model().save_pretrained(tmp_path / "model")
+    command = [sys.executable, "-m", "datagen.training.engines.practice_server", tmp_path / "model", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            url = process.stdout.readline().strip()
+
+            async def life():
+                lines = ServerLines([url])
+                engine = ServerEngine(lines, FixedWeights(str(tmp_path / "model")))
+                await engine.preflight(PROMPT)
+                completion = await engine.generate(PROMPT, EIGHT)
+                await engine.close()
+                return completion
+
+            completion = asyncio.run(life())
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+    expected = teacher_forced(tiny_model(), PROMPT, completion.token_ids)
+    assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=1e-5)
 
 
 class Asked:

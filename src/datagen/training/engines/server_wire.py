@@ -8,7 +8,8 @@
 Every setting that changes the distribution is sent, also where it has its neutral value: what a request leaves out, vLLM
 takes from the model's own `generation_config.json`, and a top_k of 20 that nobody asked for biases every ratio.
 
-Field names are those of vLLM's `CompletionRequest` (0.22 to 0.33); they are extensions of OpenAI's.
+Field names are those of vLLM's `CompletionRequest`, by its sources; most are extensions of OpenAI's. What was run against
+them is `practice_server`, not vLLM itself, whose wheels need a GPU.
 """
 
 from __future__ import annotations
@@ -85,9 +86,7 @@ def completion_of(reply: Any, sampling: Sampling, version: int) -> Completion:
     except (TypeError, KeyError, IndexError, AttributeError) as exc:
         raise EngineError(f"the server's reply is no completion: {str(reply)[:SHOWN]}") from exc
     if not _integers(ids):
-        raise EngineError(
-            "the server sent no token ids; it has to be a vLLM that knows return_token_ids (0.10.2 or newer)."
-        )
+        raise EngineError("the server sent no token ids; it has to be a vLLM that knows return_token_ids.")
     count = len(logprobs) if isinstance(logprobs, list) else 0
     if not _numbers(logprobs) or count != len(ids):
         raise EngineError(

@@ -15,6 +15,9 @@ The phases of the last two, of which `load` differs; for TransferSync it is thre
 A failure before any weight was written resumes the servers, which go on with the old version. After that, servers hold a
 mix of two versions: they stay paused, `serving` raises, and the error says so; publishing again repairs them.
 `serving` changes only when all servers have the new weights, so a completion is never said to be newer than it is.
+
+Routes and bodies are those of vLLM's sources. What was run is the practice server, which speaks them, with files as the
+transport; vLLM itself needs a GPU, and NCCL two.
 """
 
 from __future__ import annotations
@@ -170,7 +173,7 @@ class _PausedSync:
             raise EngineError(f"weights of version {version} arrived, but {told}")
 
     async def holds(self, url: str) -> bool | None:
-        """Servers since vLLM 0.29 tell the version that they were given."""
+        """Newer servers tell the version that they were given."""
         if self.version == 0:
             return True
         try:
@@ -232,7 +235,7 @@ class _PausedSync:
 class TransferSync(_PausedSync):
     """All weights through a transport. The routes of vLLM changed, so which ones a server has is looked up.
 
-    two_phase     init_weight_transfer_engine, update_weights                       (before vLLM 0.22)
+    two_phase     init_weight_transfer_engine, update_weights
     four_phase    init_..., start_weight_update, update_weights, finish_weight_update
     """
 
