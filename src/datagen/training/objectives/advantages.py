@@ -13,9 +13,9 @@ Four published rules are settings of one function:
     RLOO             leave_one_out   none     -      -       verl `rloo`
     RAPO, M-GRPO     group_mean      group    0      0       their papers
 
-Groups that carry no signal are made safe and counted, never divided by: a reward of None (nobody could tell) stays out of
-mean and deviation; an attempt without siblings gets 0, not its bare reward; so does every attempt of a tied group. Whether
-a group is tied is decided by comparing rewards, because the deviation of three times 0.1 is not 0 in floats.
+Groups that carry no signal are made safe and counted, never divided by: a reward of None (nobody could tell) stays out
+of mean and deviation; an attempt without siblings gets 0, not its bare reward; so does every attempt of a tied group.
+Whether a group is tied is decided by comparing rewards, because the deviation of three times 0.1 is not 0 in floats.
 """
 
 from __future__ import annotations
@@ -108,8 +108,9 @@ def batch_scale(
 ) -> float | None:
     """RAPO's factor on all advantages of a batch: groups / good groups; None where no group is good: skip the update.
 
-    `max_scale` caps it; the paper has no cap, and one good group of 32 gives 32. The paper writes G above the fraction, which
-    elsewhere in it is the number of attempts per question; `literal_group_size` puts that number there (spec fathom §2.3).
+    `max_scale` caps it; the paper has no cap, and one good group of 32 gives 32. The paper writes G above the fraction,
+    which elsewhere in it is the number of attempts per question; `literal_group_size` puts that number there (spec
+    fathom §2.3).
     """
     if max_scale is not None and max_scale < 1:
         raise ConfigError(f"max_scale is {max_scale}, but groups are never fewer than good groups; take at least 1")

@@ -5,8 +5,8 @@
     k2 = d^2 / 2                 biased, never negative; the gradient of its mean is that of the divergence
     k3 = exp(-d) - 1 + d         unbiased and never negative; its gradient is that of the other divergence, KL(ref, pi)
 
-A kind with + has the value of the kind and the gradient of k2 ("straight through", as in verl). J. Schulman, "Approximating
-KL divergence" (2020); spec rl_algorithms §1.2.
+A kind with + has the value of the kind and the gradient of k2 ("straight through", as in verl). J. Schulman,
+"Approximating KL divergence" (2020); spec rl_algorithms §1.2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The loss of a policy on what it sampled: clipped surrogates, CISPO, divergence from a reference, entropy.
 
-    loss = sum over tokens of  rl_weight * surrogate  +  ce_weight * (-logprob)  +  kl_weight * kl  -  entropy_coef * rl_weight * entropy
+    loss = sum over tokens of  rl_weight * (surrogate - entropy_coef * entropy)  +  ce_weight * (-logprob)
+                               +  kl_weight * kl
 
     clip      max(-A r, -A clip(r, 1 - low, 1 + high))     PPO, GRPO, DAPO, Dr.GRPO; GSPO with the ratio of a sequence
       delta     the first r is bounded from above            INTELLECT-2; TRL `delta`

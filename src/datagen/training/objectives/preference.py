@@ -6,8 +6,9 @@
     loss     -log sigmoid(beta * 1.6)                               0.616 at beta 0.1
 
 DPO (Rafailov et al. 2023), over the tokens that the policy wrote: results of tools are not in the batch, so they neither
-raise nor lower the margin. `per_token` divides the sum of each row by its tokens (TRL `sigmoid_norm`). Without `reference` and
-with `per_token` and `gamma` it is SimPO. `label_smoothing` is that of conservative DPO: the share of labels that are wrong.
+raise nor lower the margin. `per_token` divides the sum of each row by its tokens (TRL `sigmoid_norm`). Without `reference`
+and with `per_token` and `gamma` it is SimPO. `label_smoothing` is that of conservative DPO: the share of labels that are
+wrong.
 
 Both rows of a pair have to be in one batch (`TrainRow.bundle`). Tokens with a ce_weight other than 0 take part, and that
 weight, one number for all tokens of a pair, is the weight of the pair: 1 / pairs of the whole step for their mean.

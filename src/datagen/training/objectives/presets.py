@@ -1,4 +1,4 @@
-"""Published algorithms by name: each is a choice of advantages, of a loss, of an aggregation, and of what happens around them.
+"""Published algorithms by name: each is a choice of advantages, of a loss, of an aggregation, and of what goes on around.
 
     preset("grpo")                                     as published
     preset("grpo", clip_high=0.28)                     a setting of the algorithm, of its loss or of its advantages
@@ -14,8 +14,8 @@
     cispo     batch, ddof 1           cispo, cap 5                     token_mean
     rapo      group, ddof 0, eps 0    clip 0.2 / 0.2                   sequence_mean     prune, scale, replay
 
-Sources: spec rl_algorithms §1.4 (TRL's and verl's recipes); rapo: Fathom-DeepResearch, arXiv 2509.24107, spec fathom §2. That
-paper reports no clip range (0.2 is that of the framework it builds on) and no coefficient for the divergence that it
+Sources: spec rl_algorithms §1.4 (TRL's and verl's recipes); rapo: Fathom-DeepResearch, arXiv 2509.24107, spec fathom §2.
+That paper reports no clip range (0.2 is that of the framework it builds on) and no coefficient for the divergence that it
 mentions (0 here). None of them has one: `kl_coef` weighs a divergence from a reference where one is wanted.
 """
 
