@@ -365,6 +365,14 @@ def test_tensorboard_gets_one_run_per_phase(tmp_path):
     ]
 
 
+def test_at_a_checkpoint_the_events_before_it_are_in_the_file(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        recorder.record("rl", 1, {"reward": 1.0})
+        recorder.state_dict()
+
+        assert events(tmp_path / "tensorboard" / "rl") == [("reward", 1, 1.0)]
+
+
 def test_a_rewind_hides_later_events_from_tensorboard(tmp_path):
     with Recorder(tmp_path) as recorder:
         for step in (1, 2, 3):

@@ -102,6 +102,7 @@ class Recorder:
             raise ValueError(f"{', '.join(taken)} cannot be the name of a metric; every line has one already")
         plain = {name: None if value is None else float(value) for name, value in values.items()}
         self._metrics.append({"phase": phase, "step": step, **plain})
+        self._steps[phase] = max(step, self._steps.get(phase, 0))
         if self._events is not None:
             self._events.write(phase, step, plain)
         for listener in self._listeners:
@@ -139,7 +140,7 @@ class Recorder:
         """
         if not self._writes:
             return 0
-        order = list(dict.fromkeys(line["phase"] for line in self._metrics.lines()))
+        order = list(self._steps)
         later = set(order[order.index(phase) + 1 :]) if phase in order else set()
 
         def wanted(line: Line) -> bool:
@@ -155,16 +156,15 @@ class Recorder:
         """Where the files end now; JSON values."""
         if not self._writes:
             return {}
-        last: dict[str, int] = {}
-        for line in self._metrics.lines():
-            last[line["phase"]] = max(line["step"], last.get(line["phase"], 0))
-        return {"bytes": {name: journal.size for name, journal in self._journals().items()}, "steps": last}
+        if self._events is not None:
+            self._events.flush()
+        return {"bytes": {name: journal.size for name, journal in self._journals().items()}, "steps": dict(self._steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Drop what was written since. Curves that are gone are said and not missed: they train nothing."""
         if not self._writes:
             return
-        phases = {line["phase"] for line in self._metrics.lines()}
+        phases = list(self._steps)
         for name, journal in self._journals().items():
             missing = journal.cut(state["bytes"][name])
             if missing:
@@ -189,7 +189,10 @@ class Recorder:
         return {"metrics": self._metrics, "evaluations": self._evaluations, "alarms": self._alarms}
 
     def _replay(self) -> None:
-        if self._watchers:
-            lines, evaluations = read_metrics(self.folder), read_evaluations(self.folder)
-            for watcher in self._watchers:
-                watcher.replay(lines, evaluations)
+        """Know what the files know."""
+        lines = read_metrics(self.folder)
+        self._steps: dict[str, int] = {}
+        for line in lines:
+            self._steps[line.phase] = max(line.step, self._steps.get(line.phase, 0))
+        for watcher in self._watchers:
+            watcher.replay(lines, read_evaluations(self.folder))
