@@ -279,10 +279,10 @@ class Checkpoints:
         refuse_other_optimizers(state.model, state.optimizers, kept["optimizers"])
 
     def _restore_random(self, folder: Path) -> None:
-        """A rank that was not there when the checkpoint was made keeps the generators that it has."""
-        name = _random_name(self._world.rank)
-        if (folder / f"{name}.json").exists():
-            RandomState.from_state_dict(read_state(folder, name)).restore()
+        """A rank that was not there when the checkpoint was made takes the generators of rank 0."""
+        own = _random_name(self._world.rank)
+        name = own if (folder / f"{own}.json").exists() else _random_name(0)
+        RandomState.from_state_dict(read_state(folder, name)).restore()
 
     def _bytes_needed(self, tensors: Mapping[str, Tensor]) -> int:
         here = bytes_here(tensors, leads=self._world.leads) + _BYTES_PER_TENSOR * len(tensors)
