@@ -77,11 +77,14 @@ class Curve:
 
 
 def draw_curves(arms: Sequence[Arm]) -> list[Curve]:
-    """Held-out success first, then all panels that have a figure in any arm, then metrics that no panel names."""
+    """Held-out success first, then all panels that have a figure in any arm, then metrics that `METRICS` does not know."""
     found = [_success(arms, name) for name in dict.fromkeys(r.set for arm in arms for r in arm.evaluations if r.n)]
     recorded = dict.fromkeys(name for arm in arms for line in arm.lines for name in line.values)
-    own = [Panel(name, (name,)) for name in recorded if name not in METRICS]
-    for panel in (*PANELS, *own):
+    own: dict[str, tuple[str, ...]] = {}
+    for name in recorded:
+        if name not in METRICS:  # a caller's own; those with one word before a slash share a plot
+            own[name.split("/")[0]] = (*own.get(name.split("/")[0], ()), name)
+    for panel in (*PANELS, *(Panel(title, names) for title, names in own.items())):
         names = [name for name in panel.metrics if any(_points(arm, name) for arm in arms)]
         if names:
             found.append(_panel(arms, panel, names))
