@@ -1,6 +1,7 @@
 """The section on training: which model learns from which rows, how, and on what it is measured.
 
     [training]              where, seed, threads
+    [[training.practice]]   plain questions made for it
     [training.model]        weights, tokenizer, adapters
     [training.data]         which rows of which releases
     [training.sft]          imitation of attempts               left out: no imitation
@@ -24,6 +25,7 @@ from typing import Literal as OneOf
 from pydantic import Field, model_validator
 
 from datagen.config.learner import OptimizerConfig, TrainedModelConfig
+from datagen.config.practice import PracticeConfig
 from datagen.config.reinforcement import RlConfig, SamplingConfig
 from datagen.config.section import Section
 
@@ -73,6 +75,9 @@ class SftConfig(Section):
     """Tokens of sequences, read or written, after which imitation ends even if updates are left."""
     rows_per_update: int = Field(default=16, ge=1)
     """Attempts of one update."""
+    context_weight: float = Field(default=0.0, ge=0)
+    """Weight of the mean negative log-likelihood of all other tokens: questions and results. A model that begins with
+    random weights learns to copy names from them; a pretrained one needs none."""
     tokens_per_bin: int = Field(default=8192, ge=16)
     """Tokens of one forward pass."""
     optimizer: SftOptimizerConfig = SftOptimizerConfig()
@@ -172,6 +177,8 @@ class TrainingConfig(Section):
     """Threads of torch; as many as torch finds where unset."""
     preface: str = ""
     """A sentence for the first line of the report, such as in what way the start was weakened on purpose."""
+    practice: tuple[PracticeConfig, ...] = ()
+    """[[training.practice]]: plain questions that are made before anything is trained, where they are missing."""
     model: TrainedModelConfig = TrainedModelConfig()
     data: TrainingDataConfig = TrainingDataConfig()
     sft: SftConfig | None = None
@@ -200,6 +207,7 @@ class TrainingConfig(Section):
 
 NOT_TRAINING_IDENTITY = {
     "directory": "location, not content",
+    "practice": "what it makes is read through data and evaluation, and is refused there where it has changed",
     "threads": "timing; sums of floats may differ in their last bits, which is why a bitwise resume keeps it",
     "engine.urls": "where a model is served",
     "checkpoints": "what is kept, not what is trained",

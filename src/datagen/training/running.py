@@ -20,8 +20,13 @@ from transformers.utils.logging import disable_progress_bar
 from datagen import storage
 from datagen.config import DatagenConfig, TrainingConfig
 from datagen.config.learner import TINY
+from datagen.config.practice import PracticeConfig
 from datagen.config.training import Mode, changed_training_keys, training_identity
 from datagen.errors import ConfigError, RunDirectoryError, boundary
+from datagen.pipeline.practising import PracticePlan, make_practice, read_practice
+from datagen.rollouts.hindsight import HindsightSettings
+from datagen.runs.workers import process_pool
+from datagen.synthesis.chains import ChainSettings
 from datagen.training.course import MODEL_NAME, Course
 from datagen.training.engine_room import EngineRoom
 from datagen.training.episodes import Episodes
@@ -74,6 +79,7 @@ def train(
     disable_progress_bar()  # type: ignore[no-untyped-call]  # there is one for every file
     if section.threads is not None:
         torch.set_num_threads(section.threads)
+    practise(section)
     plans = plan_stages(section)
     with ExitStack() as stack:
         policy = new_policy(section.model, _tokenizer(config, section, run), section.seed)
@@ -90,6 +96,29 @@ def train(
         )
         _carry_on(course, place, plans, exam)
     return Trained(run, tuple(_last(read_evaluations(run), plans[-1].name)))
+
+
+def practise(section: TrainingConfig, workers: int = 2) -> None:
+    """Make the practice that is missing."""
+    missing = [plan for plan in map(practice_plan, section.practice) if read_practice(plan) is None]
+    if missing:
+        with process_pool(workers) as pool:
+            for plan in missing:
+                make_practice(plan, pool)
+
+
+def practice_plan(section: PracticeConfig) -> PracticePlan:
+    """What a section of the config asks for."""
+    return PracticePlan(
+        folder=section.folder,
+        snapshot=section.snapshot,
+        sources=section.sources,
+        candidates=section.candidates,
+        seed=section.seed,
+        chains=ChainSettings(dict(section.hops), section.relations, section.value_share),
+        hindsight=HindsightSettings(shown_chars=section.shown_chars),
+        split=section.split,
+    )
 
 
 def _phases(section: TrainingConfig) -> list[Phase]:

@@ -64,7 +64,8 @@ class Imitation:
 
     def update(self) -> Mapping[str, float | None]:
         sequences = self._demonstrations.draw(self._section.rows_per_update)
-        report = self.learner.step(sft_rows(sequences), self._loss)
+        rows = sft_rows(sequences, context_weight=self._section.context_weight)
+        report = self.learner.step(rows, self._loss)
         self._count.add(report.forwarded_tokens)
         passed_over = {f"data/{name}": float(n) for name, n in sorted(self._demonstrations.passed_over.items())}
         return step_measures(report) | {"data/tokens": float(self._count.tokens)} | passed_over
