@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import httpx
+import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,10 @@ def test_a_request_names_everything_that_could_change_the_distribution(prompt, s
     assert body["return_token_ids"] is True
     assert body["ignore_eos"] is True
     assert body["logprobs"] == 0
+
+
+def test_a_prompt_may_be_an_array():
+    assert orjson.loads(orjson.dumps(request_body(np.array([5, 6]), ASKED, Serving(0, "base"))))["prompt"] == [5, 6]
 
 
 @pytest.mark.parametrize(

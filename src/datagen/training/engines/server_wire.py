@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import httpx
+import orjson
 
 from datagen.clients.connecting import fault_of_status
 from datagen.errors import ConnectionLostError, CredentialsError, EngineError, InvalidRequestError, OverloadedError
@@ -57,7 +58,7 @@ def request_body(prompt: Sequence[int], sampling: Sampling, serving: Serving) ->
     """The body of POST /v1/completions."""
     body: dict[str, Any] = {
         "model": serving.model,
-        "prompt": list(prompt),
+        "prompt": list(map(int, prompt)),
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -142,6 +143,6 @@ def read_json(answer: httpx.Response, who: str) -> Any:
     """The body; a reply that is no JSON was cut off on the way."""
     raise_for(answer, who)
     try:
-        return answer.json()
+        return orjson.loads(answer.content)
     except ValueError as exc:
         raise ConnectionLostError(f"{who} sent what is no JSON: {answer.text[:SHOWN]}") from exc
