@@ -117,12 +117,24 @@ def test_an_alarm_is_a_sentence_with_the_step_and_the_figures():
     assert alarm.sentence.endswith(".")
 
 
+def test_entropy_may_fall_where_demonstrations_are_imitated():
+    monitors = Monitors()
+
+    found = [
+        alarm for step in range(1, 40) for alarm in monitors.observe("sft", step, {"entropy": 6.0 / step, "nll": 1.0})
+    ]
+
+    assert found == []
+
+
 def test_phases_are_looked_at_apart():
     monitors = Monitors()
     for step in range(1, 11):
-        monitors.observe("sft", step, {"entropy": 2.0})
+        monitors.observe("rl.one", step, {"entropy": 2.0, "reward": 0.5})
 
-    found = [alarm for step in range(1, 11) for alarm in monitors.observe("rl", step, {"entropy": 0.2})]
+    found = [
+        alarm for step in range(1, 11) for alarm in monitors.observe("rl.two", step, {"entropy": 0.2, "reward": 0.5})
+    ]
 
     assert found == []
 

@@ -26,7 +26,6 @@ def shown(phases, steps, *, terminal=False, quiet=False):
     console = Console(file=stream, force_terminal=terminal, width=200, color_system=None)
     with TrainingProgress(phases, console=console, quiet=quiet, clock=clock) as progress:
         for phase, step, values in steps:
-            progress.begin(phase)
             clock.now += 2
             progress.recorded(phase, step, values)
     return stream.getvalue()
@@ -37,7 +36,8 @@ def test_without_a_terminal_there_are_plain_lines_and_not_too_many():
 
     lines = shown([Phase("sft", 400), Phase("rl", 100)], steps).splitlines()
 
-    assert lines[0] == "sft  1/400 updates  9,840 tokens/s  13:18 left, then rl  nll 1.000"
+    assert lines[0] == "sft  1/400 updates  9,840 tokens/s  no pace yet, then rl  nll 1.000"
+    assert lines[1] == "sft  20/400 updates  9,840 tokens/s  12:40 left, then rl  nll 0.050"
     assert lines[-1] == "sft  400/400 updates  9,840 tokens/s  0:00 left, then rl  nll 0.003"
     assert 20 <= len(lines) <= 22
 
@@ -49,8 +49,8 @@ def test_quiet_is_quiet():
 
 def test_on_a_terminal_there_is_a_bar_per_phase():
     text = shown(
-        [Phase("sft", 2), Phase("rl", 2)],
-        [("sft", 2, {"nll": 0.5}), ("rl", 1, {"reward": 0.25, "loss": 0.1})],
+        [Phase("sft", 2), Phase("rl", 3)],
+        [("sft", 2, {"nll": 0.5}), ("rl", 1, {}), ("rl", 2, {"reward": 0.25, "loss": 0.1})],
         terminal=True,
     )
 
@@ -78,11 +78,13 @@ def test_after_a_resume_time_left_counts_from_the_step_it_resumes_at():
     clock = Clock()
     progress = TrainingProgress([Phase("rl", 100)], console=Console(file=io.StringIO()), clock=clock)
     with progress:
-        progress.begin("rl")
-        clock.now += 5
+        clock.now += 500  # loading
         progress.recorded("rl", 51, {})
+        assert progress.time_left(51) == "no pace yet"
+        clock.now += 5
+        progress.recorded("rl", 52, {})
 
-    assert progress.time_left(51) == "4:05 left"
+    assert progress.time_left(52) == "4:00 left"
 
 
 def test_a_phase_of_unknown_length_promises_nothing():

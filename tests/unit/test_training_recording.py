@@ -250,6 +250,18 @@ def test_curves_that_are_gone_are_said_and_stop_nothing(tmp_path):
     assert "the curves begin later" in said[0]
 
 
+def test_a_state_of_another_file_leaves_no_part_of_a_line(tmp_path):
+    state = recorded(tmp_path / "first").state_dict()
+    recorder = Recorder(tmp_path / "second", tensorboard=False)
+    for step in range(1, 20):
+        recorder.record("another phase", step, {"loss": 0.123})
+
+    recorder.load_state_dict(state)
+    recorder.record("rl", 4, {"loss": 1.0})
+
+    assert read_metrics(tmp_path / "second")[-1].phase == "rl"
+
+
 def test_ranks_that_do_not_write_touch_no_file(tmp_path):
     recorded(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -327,6 +339,12 @@ def test_several_attempts_at_a_question_count_as_one_observation():
     )
 
 
+def test_equal_shares_do_not_make_an_interval_without_width():
+    found = EvaluationRecord.of("rl", "test", "sampled", {f"q{i}": [False] * 4 for i in range(20)}).interval()
+
+    assert (found.low, round(found.high, 4)) == (0.0, 0.1611)
+
+
 def test_more_right_answers_than_attempts_are_refused():
     with pytest.raises(ValueError, match="11 right answers of 10"):
         EvaluationRecord("rl", "test", "greedy", 10, 11)
@@ -397,6 +415,20 @@ def test_a_missing_tensorboard_is_said_once_in_a_sentence(tmp_path, monkeypatch)
     (sentence,) = said
     assert sentence.startswith("tensorboardX is not installed")
     assert sentence.endswith('pip install "datagen[train]".')
+
+
+def test_events_that_cannot_be_written_end_no_training(tmp_path):
+    (tmp_path / "tensorboard").write_text("a file where a folder should be")
+    said: list[str] = []
+
+    recorder = Recorder(tmp_path, say=said.append)
+    for step in (1, 2):
+        recorder.record("rl", step, {"loss": 0.5})
+    recorder.close()
+
+    assert len(read_metrics(tmp_path)) == 2
+    assert len(said) == 1
+    assert said[0].startswith("TensorBoard events end here, for they cannot be written:")
 
 
 # --- the table of metrics -------------------------------------------------------------------------------------------

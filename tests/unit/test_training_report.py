@@ -292,6 +292,15 @@ def test_the_result_is_compared_with_what_was_there_before_and_with_other_arms()
     assert found == [("rl (RL)", "sft", True), ("rl (RL)", "sft+ (SFT)", True)]
 
 
+def test_measurements_that_only_look_alike_are_not_taken_for_one():
+    none_1 = EvaluationRecord("rl", "test", "no_search", 40, 0, phase="rl", step=5, seconds=1.5)
+    none_2 = EvaluationRecord("rl", "test", "no_search", 40, 0, phase="rl", step=5, seconds=1.7)
+
+    found = latest([Arm("A", (), (none_1,), ()), Arm("B", (), (none_2,), ())])
+
+    assert [one.name for one in found] == ["rl (A)", "rl (B)"]
+
+
 def test_the_headline_names_figures_and_how_sure_they_are():
     measured = [Measured("", record("sft", set(range(5)))), Measured("", record("rl", set(range(30))))]
 

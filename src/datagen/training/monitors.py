@@ -5,6 +5,8 @@
 
     Update 3 of rl: the model never calls a tool, in 3 updates running. Look at a transcript: ...
 
+Entropy is looked at beside a reward alone: where demonstrations are imitated, it is meant to fall.
+
 A rule fires when its condition begins to hold, and again only after it has not held for `QUIET` updates. Alarms end nothing,
 unless `stop_on` names their rule. What monitors know is a function of the stream: after a resume they are shown what is left
 of it (`replay`). Which runs taught which rule stands in spec rl_algorithms §5 and trainers §5.
@@ -64,6 +66,11 @@ class Rule(Protocol):
     def metric(self) -> str: ...
 
     @property
+    def beside(self) -> str:
+        """Another metric that has to be measured in the same update; empty for none."""
+        ...
+
+    @property
     def condition(self) -> str:
         """In words, as it stands in `METRICS`."""
         ...
@@ -84,6 +91,7 @@ class Beyond:
     """May name {value}, the last one, and {updates}."""
     side: Literal["above", "at most"] = "above"
     updates: int = 3
+    beside: str = ""
 
     @property
     def condition(self) -> str:
@@ -112,6 +120,7 @@ class Drift:
     """It fell by more than this."""
     least: float = 0.0
     """A change smaller than this is none, whatever the factor."""
+    beside: str = ""
 
     @property
     def condition(self) -> str:
@@ -142,6 +151,7 @@ class Spike:
     says: str
     """May name {value} and {usual}."""
     factor: float = 10.0
+    beside: str = ""
 
     @property
     def condition(self) -> str:
@@ -183,8 +193,9 @@ RULES: tuple[Rule, ...] = (
     Beyond("infrastructure", "infrastructure_failures", 0.1,
         "{value:.0%} of attempts broke through no fault of the policy, in {updates} updates running. Look at the engine's and the tools' logs."),
     Drift("entropy_dies", "entropy", "entropy has gone from {beginning:.3f} to {now:.3f} nats: attempts at a question become alike. "
-        "A higher clip_high or an entropy term holds it up.", factor=0.2),
-    Drift("entropy_rises", "entropy", "entropy has gone from {beginning:.3f} to {now:.3f} nats: the policy is coming apart.", factor=2.5, least=0.5),
+        "A higher clip_high or an entropy term holds it up.", factor=0.2, beside="reward"),
+    Drift("entropy_rises", "entropy", "entropy has gone from {beginning:.3f} to {now:.3f} nats: the policy is coming apart.", factor=2.5, least=0.5,
+        beside="reward"),
     Drift("displacement", "logprob_positive", "the tokens of better attempts have gone from {beginning:.2f} to {now:.2f} nats: "
         "the likelihood of what is right falls while it is reinforced.", fall=1.0),
     Drift("displacement_negative", "logprob_negative", "the tokens of worse attempts have gone from {beginning:.2f} to {now:.2f} nats: "
@@ -236,7 +247,8 @@ class Monitors:
             if value is not None and math.isfinite(value):
                 self._series.setdefault((phase, name), Series()).add(value)
         for rule in self._rules:
-            if values.get(rule.metric) is not None and rule.metric not in wrong:
+            measured = values.get(rule.metric) is not None and rule.metric not in wrong
+            if measured and (not rule.beside or values.get(rule.beside) is not None):
                 found[rule.name] = rule.finding(self._series[phase, rule.metric])
         return self._alarms(phase, step, found)
 

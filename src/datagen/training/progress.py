@@ -73,30 +73,25 @@ class TrainingProgress:
             disable=quiet or not self._console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._at: float | None = None
+        self._at = 0.0
         self._phase = ""
         self._pace: deque[float] = deque(maxlen=RECENT)
         self._measured = ""
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()
-        self._at = self._clock()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def begin(self, phase: str) -> None:
-        """The phase begins, or goes on after a resume: its first step is timed from here."""
-        if self._phase != phase:
-            self._phase, self._at = phase, self._clock()
-            self._pace.clear()
-
     def recorded(self, phase: str, step: int, values: Mapping[str, float | None]) -> None:
         """A step was made."""
-        self.begin(phase)
         now = self._clock()
-        if self._at is not None:
+        if phase != self._phase:  # what came before its first step was not all the step's: opening, filling, compiling
+            self._phase = phase
+            self._pace.clear()
+        else:
             self._pace.append(now - self._at)
         self._at = now
         state = "  ".join(part for part in (self._speed(values), self.time_left(step), _figures(values)) if part)

@@ -86,13 +86,16 @@ class EvaluationRecord:
         """Of the share of right attempts; None without any.
 
         Wilson's for one attempt per question. Attempts at one question are alike, so several count as one observation,
-        their share, and the interval is Student's over questions.
+        their share, and the interval is Student's over questions; where all shares are equal, which would be an interval
+        without width, it is Wilson's over questions.
         """
         if self.n == 0:
             return None
         shares = list(self.per_question.values())
-        if self.attempts == 1 or len(shares) < 2:
+        if self.attempts == 1 or not shares:
             return wilson(self.right, self.n, level)
+        if len(set(shares)) == 1:
+            return wilson(round(shares[0] * len(shares)), len(shares), level)
         found = mean_interval(shares, level)
         return Interval(found.value, max(found.low, 0.0), min(found.high, 1.0))
 

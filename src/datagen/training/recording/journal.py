@@ -68,10 +68,14 @@ class Journal:
         return len(lines) - len(kept)
 
     def cut(self, size: int) -> int:
-        """Drop what was written after the file had `size` bytes; returns how many bytes are missing, 0 if none."""
+        """Drop what was written after the file had `size` bytes; returns how many bytes it lacks, 0 if none.
+
+        A file that is another than then may have no end of a line there; what is left of the line goes too.
+        """
+        missing = max(0, size - self.size)
         if size < self.size:
-            self._truncate(size)
-        return size - self.size
+            self._truncate(whole_bytes(self.path.read_bytes()[:size]))
+        return missing
 
     def _truncate(self, size: int) -> None:
         with self.path.open("r+b") as file:

@@ -9,9 +9,10 @@ checkpoint; since that holds for a whole run of TensorBoard, every phase, which 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,24 @@ class EventWriter:
     """Event files below one folder; without tensorboardX it says so once and does nothing."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self._folder = folder
+        self._folder, self._say = folder, say
         self._writers: dict[str, Any] = {}
         self._purge: dict[str, int] = {}
         self._flushed = time.monotonic()
         try:
             import tensorboardX.event_file_writer as _  # noqa: F401
         except ImportError:
-            self._installed = False
+            self._works = False
             say(
                 "tensorboardX is not installed, so there are no TensorBoard events; metrics.jsonl has every figure. "
                 'For both: pip install "datagen[train]".'
             )
         else:
-            self._installed = True
+            self._works = True
 
     def write(self, phase: str, step: int, values: Mapping[str, float | None]) -> None:
         """Add one point per finite value."""
-        if not self._installed:
+        if not self._works:
             return
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
@@ -50,28 +51,41 @@ class EventWriter:
             for name, value in values.items()
             if value is not None and math.isfinite(value)
         ]
-        self._writer(phase).write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
+        with self._spared():
+            self._writer(phase).write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=points)))
         if time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
         """Before a checkpoint: what is older than it is never written again."""
         self._flushed = time.monotonic()
-        for writer in self._writers.values():
-            writer.flush()
+        with self._spared():
+            for writer in self._writers.values():
+                writer.flush()
 
     def rewind(self, steps: Mapping[str, int]) -> None:
         """Hide what comes after these steps, by phase."""
         self.close()
         self._purge = {phase: step + 1 for phase, step in steps.items()}
-        for phase in steps:
-            if self._installed and (self._folder / phase).is_dir():
-                self._writer(phase)
+        with self._spared():
+            for phase in steps:
+                if self._works and (self._folder / phase).is_dir():
+                    self._writer(phase)
 
     def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        with self._spared():
+            for writer in self._writers.values():
+                writer.close()
         self._writers.clear()
+
+    @contextlib.contextmanager
+    def _spared(self) -> Iterator[None]:
+        """These curves stand in metrics.jsonl too: that they cannot be written ends no training."""
+        try:
+            yield
+        except OSError as exc:
+            self._works = False
+            self._say(f"TensorBoard events end here, for they cannot be written: {exc}. metrics.jsonl goes on.")
 
     def _writer(self, phase: str) -> Any:
         if phase not in self._writers:

@@ -77,13 +77,16 @@ def latest(arms: Sequence[Arm]) -> list[Measured]:
 
     A measurement that several arms share, as that of a common start, is there once.
     """
-    found: dict[tuple[str, str, str, str, int, int], list[Measured]] = {}
+    shared: list[list[Measured]] = []
     for arm in arms:
         newest = {(r.policy, r.phase, r.set, r.mode): r for r in arm.evaluations}
         for r in newest.values():
-            same = (r.policy, r.phase, r.set, r.mode, r.step, r.right)
-            found.setdefault(same, []).append(Measured(arm.name, r))
-    return [Measured(same[0].arm, same[0].record, plain=len(same) == len(arms)) for same in found.values()]
+            equal = next((same for same in shared if same[0].record == r and same[-1].arm != arm.name), None)
+            if equal is None:
+                shared.append([Measured(arm.name, r)])
+            else:
+                equal.append(Measured(arm.name, r))
+    return [Measured(same[0].arm, same[0].record, plain=len(same) == len(arms)) for same in shared]
 
 
 def comparisons(measured: Sequence[Measured]) -> list[Comparison]:
