@@ -30,5 +30,7 @@ class PracticeConfig(Section):
     """Relations that links are made of; every one that fits where empty."""
     value_share: Share = 0.35
     """Share of longer chains that end in a date, a number or a word."""
+    wordings: OneOf["any", "seen", "unseen"] = "any"
+    """Which sentence patterns questions may have: "unseen" ones, a fifth of all, never are "seen" ones."""
     shown_chars: int = Field(default=700, ge=1)
     """A value has to stand within so many characters of its page."""

@@ -113,9 +113,12 @@ def make_practice(plan: PracticePlan, pool: Pool) -> PracticeReport:
 
 def read_practice(plan: PracticePlan) -> PracticeReport | None:
     """What is there already; None where the practice is not whole."""
-    blocks = plan.blocks()
-    whole = storage.exists(storage.join(plan.folder, PLAN)) and all(_is_made(plan, block) for block in blocks)
-    return _report(plan, blocks) if whole else None
+    blocks, url = plan.blocks(), storage.join(plan.folder, PLAN)
+    if not storage.exists(url):
+        return None
+    there = {name: value for name, value in storage.read_json(url).items() if name != "digest"}
+    same = there == {name: value for name, value in plan.as_json("").items() if name != "digest"}
+    return _report(plan, blocks) if same and all(_is_made(plan, block) for block in blocks) else None
 
 
 def _knowledge(plan: PracticePlan) -> KnowledgeConfig:

@@ -15,18 +15,24 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal as OneOf
 
 from datagen.errors import WordingError
 from datagen.knowledge.certificate import certify
 from datagen.knowledge.formula import Constant, Edge, EntityRef, Match, Node, Query
 from datagen.knowledge.graph import FactGraph
-from datagen.records.ids import rng_for
+from datagen.records.ids import rng_for, seed_for
 from datagen.synthesis.answers import answer_of, as_asked
 from datagen.synthesis.draft import Draft, Rejected
 from datagen.synthesis.settings import Writer
 
 TRIES = 50
 """Beginnings that are tried before a candidate is given up."""
+WORDINGS = 8
+"""Wordings that are tried for one of the wanted sort."""
+UNSEEN_OF = 5
+"""One of so many sentence patterns is kept from training."""
+Wordings = OneOf["any", "seen", "unseen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class ChainSettings:
     """Links of a chain, with the weight of each length."""
     relations: tuple[str, ...] = ()
     """Relations that links are made of; every one that fits where empty."""
+    wordings: Wordings = "any"
+    """Which sentence patterns: a fifth of them, by their hash, is kept for questions that are only ever asked in tests."""
     value_share: float = 0.35
     """Share of longer chains that ask for a date, a number or a word at their end, where there is one."""
 
@@ -180,9 +188,11 @@ def make_chain(
     if answer is None:
         return Rejected(candidate, "chains", "answer", "no_single_value", "the value cannot be graded", query=query)
     try:
-        words = writer.write(query, rng)
+        words = _worded(query, chain, writer, settings.wordings, rng)
     except WordingError as exc:
         return Rejected(candidate, "chains", "verbalise", "no_words", str(exc), query=query)
+    if words is None:
+        return Rejected(candidate, "chains", "verbalise", "other_wording", "no wording of that sort", query=query)
     draft = Draft(
         candidate=candidate,
         recipe="chains",
@@ -195,3 +205,22 @@ def make_chain(
         mode=f"{hops} links",
     )
     return ChainDraft(draft, chain)
+
+
+def _worded(query: Query, chain: Chain, writer: Writer, wanted: Wordings, rng: random.Random) -> str | None:
+    """Words of the wanted sort; None where a few tries found none."""
+    for _ in range(WORDINGS):
+        words = writer.write(query, rng)
+        if wanted == "any" or is_unseen(pattern_of(words, chain)) == (wanted == "unseen"):
+            return words
+    return None
+
+
+def pattern_of(question: str, chain: Chain) -> str:
+    """The sentence without the name that it gives, as in "Which town is the birthplace of *?"."""
+    return question.replace(chain.links[0].subject.name, "*")
+
+
+def is_unseen(pattern: str) -> bool:
+    """Whether a sentence pattern is one of those that are kept for tests."""
+    return seed_for("wording", pattern) % UNSEEN_OF == 0
