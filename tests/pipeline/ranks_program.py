@@ -12,7 +12,7 @@ import torch
 from tests.unit.resumable_training import Likelihood, Training, seed_everything
 
 from datagen.errors import CheckpointError
-from datagen.training.distributed import World, distributed, shard_rows
+from datagen.training.distributed import World, distributed
 from datagen.training.export import export_model, whole_weights
 
 KINDS = ("adamw", "muon", "lora")
@@ -22,8 +22,8 @@ STEPS = 2
 def gradients(training: Training, count: int) -> dict[str, torch.Tensor]:
     """Whole gradients of one batch of `count` rows, as a step makes them."""
     rows = [training._row(list(range(3, 9 + 4 * n))) for n in range(count)]
-    learner, world = training.learner, training.world
-    parts = learner._bins(shard_rows(rows, world.rank, world.size))
+    learner = training.learner
+    parts = learner._bins(rows)
     learner.scorer.train()
     learner._run(parts, learner.reduction.most(len(parts)), Likelihood())
     found = {}

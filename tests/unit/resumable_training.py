@@ -15,7 +15,7 @@ import torch
 
 from datagen.dataset.streaming import stream
 from datagen.training.checkpoints import Checkpoints
-from datagen.training.distributed import World, shard_rows, sharding
+from datagen.training.distributed import World, sharding
 from datagen.training.learner import Learner
 from datagen.training.models import tiny_qwen3, with_lora
 from datagen.training.optimizers import OptimizerSettings
@@ -80,7 +80,7 @@ class Training:
         endless = itertools.chain.from_iterable(itertools.repeat(self.rows))
         for _ in range(steps):
             read = [next(endless) for _ in range(ROWS_PER_STEP)]
-            rows = shard_rows([self._row(one["ids"]) for one in read], self.world.rank, self.world.size)
+            rows = [self._row(one["ids"]) for one in read]
             self.history.losses.append(self.learner.step(rows, Likelihood()).loss)
 
     def _row(self, ids: list[int]) -> TrainRow:

@@ -4,7 +4,7 @@
 
     with distributed() as world:
         learner = Learner(model, optimizer=settings, **sharding(world))
-        learner.step(shard_rows(rows, world.rank, world.size), objective)
+        learner.step(rows, objective)                all rows on every rank; the learner takes the share of its own
 
 Weights, gradients and optimisers lie in shards (FSDP2, `torch.distributed.fsdp.fully_shard`): one group of parameters for
 each layer of the decoder, one for what is around them. A rank gathers a group when it computes with it and lets it go.
@@ -31,14 +31,14 @@ from torch import Tensor, nn
 
 from datagen.errors import TrainingError, boundary
 from datagen.training.packing import bundles
-from datagen.training.rows import TrainRow
+from datagen.training.rows import Floats, TrainRow
 
 if TYPE_CHECKING:
     from datagen.training.models import Precision, TokenScorer
 
 T = TypeVar("T")
 
-MINUTES_TO_WAIT = 30
+MINUTES_TO_WAIT = 120
 """After which a rank gives up on the others; the longest wait is for one that evaluates or writes alone."""
 
 
@@ -96,6 +96,10 @@ class World:
             raise failure
         return result  # type: ignore[return-value]  # set where nothing failed
 
+    def lead(self, work: Callable[[], T]) -> T:
+        """Do `work` on rank 0 alone, and give every rank its result: for what is sampled, measured or drawn only once."""
+        return self.gather(self.together(lambda: work() if self.leads else None))[0]  # type: ignore[return-value]
+
 
 @contextlib.contextmanager
 def distributed() -> Iterator[World]:
@@ -130,26 +134,38 @@ def sharding(world: World, precision: Precision = "float32") -> dict[str, Any]:
 
 
 def shard_scorer(scorer: TokenScorer, world: World, precision: Precision = "float32") -> None:
-    """Cut the parameters in place into one part for each rank.
+    """Cut the parameters in place into one part for each rank; a model that is cut already stays as it is.
 
     Under "bfloat16" they are gathered in it and computed with in it; parts, gradients and their sums stay float32. A model
     on the CPU moves to GPUs layer by layer, so it need not fit on one of them.
     """
+    from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+
+    from datagen.training.models import causal_lm
+
+    inner: Any = causal_lm(scorer.model)
+    if not isinstance(inner, FSDPModule):
+        _cut(scorer.model, inner, world, half=precision == "bfloat16")
+    # The parts belong to the model, which outlives a stage and its scorer; the scorer computes inside of it.
+    inner.score_tokens = scorer.forward
+    register_fsdp_forward_method(inner, "score_tokens")
+    scorer.forward = inner.score_tokens  # type: ignore[method-assign]
+
+
+def _cut(model: nn.Module, inner: nn.Module, world: World, *, half: bool) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
     from datagen.training.models import decoder_of
 
     mesh = init_device_mesh(torch.device(world.device).type, (world.size,))
-    half = precision == "bfloat16"
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32 if half else None
     )
-    layers: Any = decoder_of(scorer.model).layers
-    for layer in layers:
+    layers: Any = decoder_of(model).layers
+    for layer in (*layers, inner):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(scorer, mesh=mesh, mp_policy=policy)
-    for module in scorer.modules():
+    for module in inner.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(enable=True)
@@ -162,6 +178,14 @@ class Ranks:
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def share(self, rows: Sequence[TrainRow]) -> list[int]:
+        """Places of the rows that this rank computes."""
+        return share_of_rows(rows, self._world.rank, self._world.size)
+
+    def join(self, found: Mapping[int, Floats]) -> dict[int, Floats]:
+        """What all ranks found, by the place of the row."""
+        return {place: values for part in self._world.gather(dict(found)) for place, values in part.items()}
 
     def most(self, count: int) -> int:
         """The largest count of any rank."""
@@ -187,8 +211,8 @@ def _own_part(gradient: Tensor) -> Tensor:
     return gradient.to_local()
 
 
-def shard_rows(rows: Sequence[TrainRow], rank: int, world: int) -> list[TrainRow]:
-    """The rows of one rank, in their order. Every rank calls it with the same rows; each row goes to one rank.
+def share_of_rows(rows: Sequence[TrainRow], rank: int, world: int) -> list[int]:
+    """Places, in their order, of the rows of one rank. Every rank calls it with the same rows; each row goes to one rank.
 
     Ranks get about as many tokens each: the longest row first, each to the rank that has the fewest so far, so no rank has
     more than the mean and one bundle. Rows of one bundle stay together.
@@ -202,4 +226,9 @@ def shard_rows(rows: Sequence[TrainRow], rank: int, world: int) -> list[TrainRow
         loads[lightest] += sizes[number]
         if lightest == rank:
             mine += units[number]
-    return [rows[place] for place in sorted(mine)]
+    return sorted(mine)
+
+
+def shard_rows(rows: Sequence[TrainRow], rank: int, world: int) -> list[TrainRow]:
+    """The rows of one rank (`share_of_rows`)."""
+    return [rows[place] for place in share_of_rows(rows, rank, world)]

@@ -7,8 +7,9 @@
 A step runs bin after bin and adds up gradients: weights of rows carry the denominators of the whole step
 (`datagen.training.rows`), so bins, and ranks, add. Nothing is changed before the whole gradient is known to be finite.
 
-On several ranks, `shard` wraps the scorer before the optimiser is made, and `reduction` is the only place where ranks talk
-beside what the wrapping does: how many bins to run, sums to report, and the length of the gradient.
+On several ranks every rank is given all rows and computes its share. `shard` wraps the scorer before the optimiser is made,
+and `reduction` is the only place where ranks talk beside what the wrapping does: who computes which rows, how many bins to
+run, sums to report, and the length of the gradient (`datagen.training.distributed.sharding` gives both).
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ class Reduction(Protocol):
         """What a loss is multiplied with so that gradients of ranks add: their number where the wrapping averages."""
         ...
 
+    def share(self, rows: Sequence[TrainRow]) -> Sequence[int]:
+        """Places of the rows that this rank computes; every rank is given all rows."""
+        ...
+
+    def join(self, found: Mapping[int, Floats]) -> Mapping[int, Floats]:
+        """What all ranks found, by the place of the row."""
+        ...
+
     def most(self, count: int) -> int:
         """The largest count of any rank."""
         ...
@@ -69,6 +78,12 @@ class Alone:
     """The reduction of one process."""
 
     scale = 1.0
+
+    def share(self, rows: Sequence[TrainRow]) -> Sequence[int]:
+        return range(len(rows))
+
+    def join(self, found: Mapping[int, Floats]) -> Mapping[int, Floats]:
+        return found
 
     def most(self, count: int) -> int:
         return count
@@ -221,8 +236,9 @@ class Learner:
 
         `adapters=False` leaves out low-rank adapters: the reference model.
         """
-        found = [np.zeros(len(row), dtype=np.float32) for row in rows]
-        places = [place for place, row in enumerate(rows) if row.trained.any()]
+        found: dict[int, Floats] = {}
+        trained = [place for place, row in enumerate(rows) if row.trained.any()]
+        places = [trained[one] for one in self.reduction.share([rows[place] for place in trained])]
         parts = bins([rows[place] for place in places], tokens=self.tokens_per_bin, layout=self.layout)
         self.scorer.eval()
         with torch.no_grad(), contextlib.nullcontext() if adapters else without_adapters(self.model):
@@ -233,8 +249,10 @@ class Learner:
                     masks = [(places[place], row.trained) for place, row in zip(part.places, part.rows, strict=True)]
                     ends = np.cumsum([mask.sum() for _, mask in masks])
                     for (place, mask), each in zip(masks, np.split(logprobs.cpu().numpy(), ends[:-1]), strict=True):
+                        found[place] = np.zeros(len(mask), dtype=np.float32)
                         found[place][mask] = each
-        return found
+        found = dict(self.reduction.join(found))
+        return [found.get(place, np.zeros(len(row), dtype=np.float32)) for place, row in enumerate(rows)]
 
     def state_dict(self) -> dict[str, Any]:
         """Trained weights, optimiser, and number of updates. As in torch, tensors are those in use: copy to keep them."""
@@ -279,7 +297,9 @@ class Learner:
 
     def _bins(self, rows: Sequence[TrainRow]) -> list[Bin]:
         check_streams(rows)
-        return bins(with_trained_tokens(rows), tokens=self.tokens_per_bin, layout=self.layout)
+        trained = with_trained_tokens(rows)
+        mine = [trained[place] for place in self.reduction.share(trained)]
+        return bins(mine, tokens=self.tokens_per_bin, layout=self.layout)
 
     def _run(self, parts: Sequence[Bin], passes: int, objective: Objective) -> tuple[list[Loss], dict[str, float]]:
         """Losses of the bins, and sums over all ranks; adds to the gradients where gradients are on.
