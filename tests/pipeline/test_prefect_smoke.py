@@ -108,6 +108,6 @@ def test_every_deployment_of_the_project_registers_with_its_schedule(prefect):
 
     assert done.returncode == 0, done.stdout + done.stderr
     found = {row["name"]: row for row in post(prefect, "deployments/filter", {}) if row["name"] != "every-ten-seconds"}
-    assert {"demo", "nightly", "attempts"} == set(found)
+    assert {"demo", "nightly", "attempts", "search-agent", "policies", "loop"} == set(found)
     assert [s["schedule"]["cron"] for s in found["nightly"]["schedules"]] == ["0 2 * * *"]
     assert found["demo"]["enforce_parameter_schema"]

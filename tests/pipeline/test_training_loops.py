@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ from datagen.training.recording.alarms import Alarm
 from datagen.training.recording.evaluations import EvaluationRecord
 from datagen.training.recording.recorder import Values
 from datagen.training.recording.stream import read_evaluations, read_metrics
-from datagen.training.running import train
+from datagen.training.running import Trained, train
 from datagen.training.tokenizer import CompactTokenizer
 
 torch.set_num_threads(1)
@@ -50,8 +51,13 @@ def weights(run: Path) -> bytes:
     return (run / "model" / "model.safetensors").read_bytes()
 
 
+def teach(config: DatagenConfig, **options: Any) -> Trained:
+    """Train without a word, and without drawing curves."""
+    return train(config, **{"quiet": True, "report": False, **options})
+
+
 def test_imitation_and_reinforcement_leave_curves_measurements_and_a_policy(tiny_training, tmp_path):
-    done = train(tiny_training(), quiet=True)
+    done = teach(tiny_training(), report=True)
 
     assert [(line.phase, line.step) for line in read_metrics(tmp_path / "run")] == [
         ("sft", 1), ("sft", 2), ("sft", 3), ("rl.rl", 1), ("rl.rl", 2),
@@ -66,18 +72,20 @@ def test_imitation_and_reinforcement_leave_curves_measurements_and_a_policy(tiny
     assert last["updates"] == 2
     assert last["logprob_gap"] is not None
     assert last["logprob_gap"] < 1e-3
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "rl.rl" in page
     policy = open_policy(done.model, "cpu")
     assert policy.framing.vocabulary == 400
 
 
 def test_a_training_that_is_cut_off_anywhere_ends_with_the_same_bits(tiny_training, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(tiny_training(f'training.directory="{whole}"'), quiet=True)
+    teach(tiny_training(f'training.directory="{whole}"'))
     begun = [f'training.directory="{cut}"', "training.checkpoints.every=1"]
     for name, updates in (("sft", 2), ("rl.rl", 1)):
         with pytest.raises(Cut):
             cut_off(tiny_training(*begun), name, updates)
-    train(tiny_training(*begun), resume=True, quiet=True)
+    teach(tiny_training(*begun), resume=True)
 
     assert weights(cut) == weights(whole)
     for here, there in zip(figures(cut), figures(whole), strict=True):
@@ -107,25 +115,25 @@ class CutsOff:
 
 def cut_off(config: DatagenConfig, phase: str, step: int) -> None:
     """Train until an update was recorded, and no further."""
-    train(config, resume=True, quiet=True, listeners=[CutsOff(phase, step)])
+    teach(config, resume=True, listeners=[CutsOff(phase, step)])
 
 
 def test_a_folder_that_holds_a_training_is_only_gone_on_with_when_asked_and_under_its_own_config(tiny_training):
     small = ("training.rl=none", "training.sft.updates=2", "training.evaluation.final_modes=[]")
-    train(tiny_training(*small), quiet=True)
+    teach(tiny_training(*small))
 
     with pytest.raises(RunDirectoryError, match="--resume"):
-        train(tiny_training(*small), quiet=True)
+        teach(tiny_training(*small))
     with pytest.raises(RunDirectoryError, match=r"changed: sft.rows_per_update"):
-        train(tiny_training(*small, "training.sft.rows_per_update=2"), resume=True, quiet=True)
+        teach(tiny_training(*small, "training.sft.rows_per_update=2"), resume=True)
     with pytest.raises(ConfigError, match=r"no \[training\] section"):
-        train(tiny_training("training=none"), quiet=True)
+        teach(tiny_training("training=none"))
 
 
 def test_a_reward_function_that_raises_now_and_then_costs_those_attempts_alone(tiny_training, tmp_path):
     config = tiny_training("training.sft=none", 'training.rl.reward="training_rewards:now_and_then"')
 
-    train(config, quiet=True)
+    teach(config)
 
     lost = [line.values["reward_faults"] for line in read_metrics(tmp_path / "run")]
     missing = [line.values["missing"] for line in read_metrics(tmp_path / "run")]
@@ -139,7 +147,7 @@ def test_a_reward_function_that_always_raises_ends_the_run_with_its_sentence(tin
     with pytest.raises(
         TrainingError, match=r"raised on all 6 attempts.*no opinion on attempts.*checkpoint of update 0 is whole"
     ):
-        train(config, quiet=True)
+        teach(config)
 
     assert read_metrics(tmp_path / "run") == []
 
@@ -148,7 +156,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint_whole(tin
     config = tiny_training("training.sft=none", 'training.rl.reward="training_rewards:not_a_number"')
 
     with pytest.raises(TrainingError, match=r"rl.rl ended after update 0.*checkpoint of update 0 is whole.*--resume"):
-        train(config, quiet=True)
+        teach(config)
 
     kept = sorted((tmp_path / "run" / "stages" / "00-rl.rl" / "checkpoints").iterdir())
     assert [json.loads((folder / "manifest.json").read_text())["kind"] for folder in kept] == ["checkpoint"]
@@ -162,7 +170,7 @@ def test_a_damaged_checkpoint_is_named_instead_of_gone_on_with(tiny_training, tm
     (newest / "state.json").write_text("{}")
 
     with pytest.raises(CheckpointError, match=r"state\.json"):
-        train(config, resume=True, quiet=True)
+        teach(config, resume=True)
 
 
 def spelling(folder: Path) -> Path:
@@ -197,7 +205,7 @@ def test_preferences_are_learned_from_with_environment_tokens_left_out(tiny_trai
         "training.dpo.optimizer.learning_rate=1e-3", f'training.model.tokenizer="{spelling(tmp_path)}"',
     )  # fmt: skip
 
-    train(config, quiet=True)
+    teach(config)
 
     first, second = (line.values for line in read_metrics(tmp_path / "run"))
     assert first["preference_loss"] == pytest.approx(0.6931, abs=1e-3)
@@ -212,7 +220,7 @@ def test_questions_that_are_solved_already_are_left_out_of_a_later_stage(tiny_tr
         'training.rl.overrides={replay = "none"}', "training.evaluation.final_modes=[]",
     )  # fmt: skip
 
-    train(config, quiet=True)
+    teach(config)
 
     chosen = json.loads((tmp_path / "run" / "stages" / "01-rl.open" / "questions.json").read_text())
     open_end = [line for line in read_metrics(tmp_path / "run") if line.phase == "rl.open"]

@@ -74,6 +74,9 @@ class CheckpointConfig(Section):
     """`package.module:function` that opens the folder; another package may bring its own."""
     digest: str = ""
     """Filled in when a run starts: the weights are part of what makes its rows."""
+    tries: int = Field(default=0, ge=0)
+    """As a solver: tries at every accepted question, which stop nothing; the share that succeeds is its difficulty for
+    this policy. 0 lets the solver decide what is accepted, like any other."""
     temperature: float = Field(default=1.0, ge=0)
     """0 takes the likeliest token: then all tries of one question are equal."""
     turns: int = Field(default=16, ge=1)

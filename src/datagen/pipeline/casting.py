@@ -68,6 +68,8 @@ class Cast:
     proposers: tuple[Proposer, ...]
     solvers: tuple[Solver, ...]
     guessers: tuple[Guesser, ...]
+    trial_solvers: tuple[Solver, ...] = ()
+    """Tries at accepted questions that stop nothing."""
     obfuscator: Obfuscator | None = None
     rewriter: Rewriter | None = None
     judge: Judge | None = None
@@ -127,6 +129,7 @@ class _Casting:
             proposers=self._proposers(),
             solvers=self._solvers(),
             guessers=self._guessers(),
+            trial_solvers=self._trial_solvers(),
             obfuscator=LlmObfuscator(obfuscator) if obfuscator else None,
             rewriter=LlmRewriter(writer) if writer else None,
             judge=LlmJudge(judge) if judge else None,
@@ -185,13 +188,26 @@ class _Casting:
 
     def _solvers(self) -> tuple[Solver, ...]:
         cast = self._config.cast
-        solvers: list[Solver] = [open_trained(cast, name).solver(self._budget) for name in cast.trained("solver")]
+        solvers: list[Solver] = [open_trained(cast, name).solver(self._budget) for name in self._deciding()]
         for voice in self._voices("solver"):
             turns, chars = cast.solver_turns, cast.solver_context_chars
             solvers.append(LlmSolver(voice, voice.model.name, self._budget, turns=turns, context_chars=chars))
         if solvers:
             return tuple(solvers)
         return TopDownSolver(self._competence, self._budget), BottomUpSolver(self._competence, self._budget)
+
+    def _deciding(self) -> list[str]:
+        """Checkpoints that decide, as solvers, what is accepted."""
+        cast = self._config.cast
+        return [name for name in cast.trained("solver") if not cast.checkpoints[name].tries]
+
+    def _trial_solvers(self) -> tuple[Solver, ...]:
+        cast = self._config.cast
+        return tuple(
+            open_trained(cast, name).solver(self._budget, number)
+            for name in cast.trained("solver")
+            for number in range(cast.checkpoints[name].tries)
+        )
 
     def _rival_seeker(self, voice: Voice) -> RivalSeeker:
         cast = self._config.cast

@@ -192,6 +192,7 @@ def open_workshop(run: Run, *, offline: bool = False) -> Workshop:
             verbaliser=verbaliser,
             solvers=players.solvers,
             guessers=players.guessers,
+            trial_solvers=players.trial_solvers,
             rival_seekers=players.rival_seekers,
             open_book=players.open_book,
             judge=players.judge,

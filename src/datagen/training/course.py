@@ -6,7 +6,7 @@
       stages/00-sft/done.json          written last: the stage is over, and its last checkpoint stays
       stages/01-rl.vanilla/...
       metrics.jsonl, evaluations.jsonl, alarms.jsonl, tensorboard/
-      report.html
+      report.html, curves/              written when the last stage is over
       model/                           the policy after the last stage that is over
 
 A stage is a `Loop`: it makes one update at a time and says what it measured. Everything around an update is here: figures,

@@ -5,11 +5,12 @@ examine("out/train/demo/model", ExamPlan(snapshot="out/demo/snapshot", questions
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
+from datagen.config import DatagenConfig
 from datagen.config.reinforcement import SamplingConfig
 from datagen.config.training import EngineConfig
 from datagen.training.course import MODEL_NAME
@@ -21,6 +22,8 @@ from datagen.training.policy_folder import is_policy, open_policy
 from datagen.training.questions import open_questions
 from datagen.training.recording.evaluations import EvaluationRecord, Mode
 from datagen.training.reinforce import episode_limits
+from datagen.training.running import training_of
+from datagen.training.stages import sampling_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +81,23 @@ def examine(path: str | Path, plan: ExamPlan) -> list[EvaluationRecord]:
     finally:
         room.close()
     return records
+
+
+def examine_set(config: DatagenConfig, name: str, set_name: str) -> list[EvaluationRecord]:
+    """A checkpoint of the cast on one set of [training.evaluation]: one record for each mode."""
+    section = training_of(config)
+    chosen = next(one for one in section.evaluation.sets if one.name == set_name)
+    checkpoint = config.cast.checkpoints[name]
+    plan = ExamPlan(
+        snapshot=chosen.snapshot or config.web.snapshot,
+        questions=(chosen.questions,),
+        split=chosen.split,
+        count=chosen.count,
+        modes=section.evaluation.final_modes,
+        attempts=section.evaluation.attempts,
+        seed=section.seed,
+        sampling=sampling_of(section),
+        device=checkpoint.device,
+        max_batch=checkpoint.max_batch,
+    )
+    return [replace(record, policy=name, set=set_name) for record in examine(checkpoint.path, plan)]

@@ -60,8 +60,8 @@ class Player:
     def policy(self) -> Policy:
         return PlayingPolicy(self)
 
-    def solver(self, budget: Budget) -> Solver:
-        return PlayingSolver(self, budget)
+    def solver(self, budget: Budget, number: int = 0) -> Solver:
+        return PlayingSolver(self, budget, number)
 
     def guesser(self) -> SamplingGuesser:
         return PlayingGuesser(self)
@@ -104,14 +104,15 @@ class PlayingPolicy:
 class PlayingSolver:
     """Answers through the tools, once."""
 
-    def __init__(self, player: Player, budget: Budget) -> None:
+    def __init__(self, player: Player, budget: Budget, number: int) -> None:
         self.name = player.name
         self._player = player
         self._budget = budget
+        self._number = number
 
     def solve(self, question: str, web: Web) -> Attempt:
         """Raises `EngineError` where the engine or a tool broke."""
-        script = self._player.attempt(question, web, role="solver", number=0, limits=Limits(self._budget))
+        script = self._player.attempt(question, web, role="solver", number=self._number, limits=Limits(self._budget))
         if script.termination == "error":
             raise EngineError(f"{self.name} could not attempt a question: {script.detail}")
         calls = [event.tool for event in script.events if event.kind == "call"]

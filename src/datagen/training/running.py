@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -45,9 +46,11 @@ from datagen.training.recording.evaluations import EvaluationRecord
 from datagen.training.recording.recorder import Listener, Recorder
 from datagen.training.recording.stream import read_evaluations
 from datagen.training.reinforce import episode_limits
+from datagen.training.report import Report, write_report
 from datagen.training.stages import Place, StagePlan, plan_stages, sampling_of, updates_in
 from datagen.training.tokenizer import CompactTokenizer
 from datagen.training.vocabulary import questions_of, tokenizer_for
+from datagen.web.snapshot import Snapshot
 
 CONFIG_NAME = "config.json"
 
@@ -66,10 +69,16 @@ class Trained:
 
 
 def train(
-    config: DatagenConfig, *, resume: bool = False, quiet: bool = False, listeners: Sequence[Listener] = ()
+    config: DatagenConfig,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    report: bool = True,
+    listeners: Sequence[Listener] = (),
 ) -> Trained:
-    """Carry all stages to their end. `listeners` are told what is recorded, beside the progress bar.
+    """Carry all stages to their end, and write the report.
 
+    `listeners` are told what is recorded, beside the progress bar.
     Raises `RunDirectoryError` for a folder that holds another training, or one that was begun where `resume` is not said.
     """
     section = training_of(config)
@@ -95,6 +104,8 @@ def train(
             run, policy, recorder, exam.measure, training_identity(section), section.checkpoints, section.evaluation
         )
         _carry_on(course, place, plans, exam)
+    if report:
+        write_report(run, _report(config, section))
     return Trained(run, tuple(_last(read_evaluations(run), plans[-1].name)))
 
 
@@ -115,10 +126,30 @@ def practice_plan(section: PracticeConfig) -> PracticePlan:
         sources=section.sources,
         candidates=section.candidates,
         seed=section.seed,
-        chains=ChainSettings(dict(section.hops), section.relations, section.value_share),
+        chains=ChainSettings(dict(section.hops), section.relations, section.wordings, section.value_share),
         hindsight=HindsightSettings(shown_chars=section.shown_chars),
         split=section.split,
     )
+
+
+def _report(config: DatagenConfig, section: TrainingConfig) -> Report:
+    return Report(
+        title=f"Training in {section.directory}",
+        weakened_start=section.preface,
+        settings=section.model_dump(mode="json", exclude_none=True),
+        lineage={
+            "releases": list(section.data.releases),
+            "snapshot": Snapshot.open(Path(config.web.snapshot)).digest,
+            "seed": section.seed,
+            "code": f"datagen {version('datagen')}",
+        },
+    )
+
+
+def planned_updates(section: TrainingConfig) -> int | None:
+    """Updates of all stages; None where one of them is as long as its questions are many."""
+    steps = [phase.steps for phase in _phases(section)]
+    return None if None in steps else sum(filter(None, steps))
 
 
 def _phases(section: TrainingConfig) -> list[Phase]:

@@ -7,14 +7,17 @@ one road answers may as well be wrong. Which cast member proposed and which veri
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from enum import StrEnum
 
-from datagen.errors import ConfigError
+from datagen.errors import ConfigError, EngineError
 from datagen.records.question import Attempt, Verdict
 from datagen.synthesis.draft import Draft
 from datagen.verification.gate import GateContext
 from datagen.verification.grading import graded, is_right
+
+log = logging.getLogger(__name__)
 
 
 class AgreementReason(StrEnum):
@@ -76,3 +79,16 @@ class Agreement:
             searches=sum(a.searches for a in draft.attempts),
             visits=sum(a.visits for a in draft.attempts),
         )
+
+
+def tried(draft: Draft, context: GateContext) -> Draft:
+    """An accepted draft with the tries of solvers that stop nothing; those that an engine broke say nothing and are not kept."""
+    made: list[Attempt] = []
+    for solver in context.trial_solvers:
+        try:
+            attempt = solver.solve(draft.question, context.web)
+        except EngineError as exc:
+            log.warning("a try of %s at candidate %d broke: %s", solver.name, draft.candidate, exc)
+            continue
+        made.append(graded(draft.question, draft.answer, attempt, context.judge))
+    return replace(draft, attempts=(*draft.attempts, *made))

@@ -4,8 +4,8 @@
               └─────────┴───────────┴──────────────────── the first that fails ─────────────────────────────► rejected
 
 A rejected draft keeps the verdicts it had collected and what it had spent, so the rejects table can say which gate
-costs what. Accepted drafts are put to the guessers once more (`prior.audited`), which stops nothing. `duplicates` is not
-among the gates: it compares accepted drafts with each other, see its module.
+costs what. Accepted drafts are put to the guessers once more (`prior.audited`), and to solvers that are on trial
+(`agreement.tried`), which stops nothing. `duplicates` is not among the gates: it compares accepted drafts with each other, see its module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from datagen.records.question import Verdict
 from datagen.synthesis.draft import Draft, Rejected
-from datagen.verification.agreement import Agreement
+from datagen.verification.agreement import Agreement, tried
 from datagen.verification.answer_type import AnswerTypeGate
 from datagen.verification.contamination import Contamination
 from datagen.verification.dates import Dates
@@ -85,7 +85,7 @@ def run_gates(draft: Draft, gates: Sequence[Gate], context: GateContext) -> Acce
                 verdicts=tuple(verdicts),
                 spend=draft.spend,
             )
-    return Accepted(audited(draft, context), tuple(verdicts))
+    return Accepted(audited(tried(draft, context), context), tuple(verdicts))
 
 
 def _charged(draft: Draft, verdict: Verdict) -> Draft:

@@ -92,6 +92,8 @@ class GateContext:
     settings: GateSettings
     solvers: tuple[Solver, ...] = ()
     guessers: tuple[Guesser, ...] = ()
+    trial_solvers: tuple[Solver, ...] = ()
+    """Tries at accepted questions that stop nothing: what share succeeds is the question's difficulty for them."""
     benchmarks: BenchmarkIndex | None = None
     rival_seekers: tuple[RivalSeeker, ...] = ()
     open_book: OpenBookReader | None = None
