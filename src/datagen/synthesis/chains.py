@@ -100,15 +100,21 @@ class ChainGround:
     def links(self) -> dict[str, dict[str, Link]]:
         """Key of an entity -> relation -> link, for entities with a name of their own."""
         graph = self.graph
-        names = Counter(graph.name(i) for i in range(len(graph)))
         found: dict[str, dict[str, Link]] = {}
         for i in range(len(graph)):
-            if names[graph.name(i)] == 1 and graph.type(i) is not None:
+            if graph.key(i) in self.named:
                 links = {s.relation: Link(graph.ref(i), s.relation, s.value) for s in graph.outgoing(i)}
                 kept = {r: link for r, link in links.items() if r in self._relations and self._on_article(i, r)}
                 if kept:
                     found[graph.key(i)] = kept
         return found
+
+    @cached_property
+    def named(self) -> set[str]:
+        """Keys of entities whose sort is known and whose name is theirs alone."""
+        graph = self.graph
+        names = Counter(graph.name(i) for i in range(len(graph)))
+        return {graph.key(i) for i in range(len(graph)) if names[graph.name(i)] == 1 and graph.type(i) is not None}
 
     def _on_article(self, i: int, relation: str) -> bool:
         """Whether the article about the entity states the value, and no page another one."""
@@ -122,7 +128,7 @@ class ChainGround:
         starts: dict[str, list[str]] = defaultdict(list)
         for key, links in self.links.items():
             for relation, link in links.items():
-                if isinstance(link.value, EntityRef) and link.value.key in self.links:
+                if isinstance(link.value, EntityRef) and link.value.key in self.named:
                     starts[relation].append(key)
         return dict(starts)
 
@@ -156,7 +162,7 @@ class ChainGround:
         things, values = [], []
         for relation, link in options.items():
             if isinstance(link.value, EntityRef):
-                if link.value.key in self.links and link.value.key not in seen:
+                if link.value.key in self.named and link.value.key not in seen:
                     things.append(link)
             elif self.graph.catalogue.relations[relation].ask:
                 values.append(link)
