@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from datagen.training.intervals import (
     fisher,
     incomplete_beta,
+    independent_shares,
     mcnemar,
     mean_interval,
     paired_bootstrap,
+    paired_shares,
     paired_t,
     student_cdf,
     student_quantile,
@@ -68,6 +71,49 @@ def test_mcnemar_is_a_fair_coin_thrown_once_per_question_that_just_one_got():
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_does_not_mind_the_order(a, b):
     assert mcnemar(a, b) == mcnemar(b, a) <= 1
+
+
+counts = st.integers(0, 60)
+
+
+@given(counts, counts, counts, counts)
+def test_the_interval_of_paired_shares_holds_the_difference_and_turns_round_with_it(a, b, c, d):
+    assume(a + b + c + d > 0)
+    found, turned = paired_shares(a, b, c, d), paired_shares(a, c, b, d)
+
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert found.value == pytest.approx((c - b) / (a + b + c + d))
+    assert (turned.low, turned.high) == (pytest.approx(-found.high), pytest.approx(-found.low))
+
+
+@pytest.mark.parametrize(
+    "chances", [(0.4, 0.1, 0.3, 0.2), (0.1, 0.05, 0.15, 0.7), (0.25, 0.25, 0.25, 0.25), (0.8, 0.02, 0.08, 0.1)]
+)
+def test_the_interval_of_paired_shares_covers_the_truth_as_often_as_it_says(chances):
+    n, covered = 24, 0.0
+    for a, b, c in itertools.product(range(n + 1), repeat=3):
+        d = n - a - b - c
+        if d < 0:
+            continue
+        found = paired_shares(a, b, c, d)
+        if found.low <= chances[2] - chances[1] <= found.high:
+            ways = math.factorial(n) // math.prod(map(math.factorial, (a, b, c, d)))
+            covered += ways * math.prod(p**k for p, k in zip(chances, (a, b, c, d), strict=True))
+
+    assert 0.94 <= covered <= 0.998  # careful where few questions tell the two apart
+
+
+def test_two_policies_that_no_question_tells_apart_may_still_differ():
+    found = paired_shares(40, 0, 0, 10)
+
+    assert found.low < 0 < found.high
+    assert found.high < 0.1
+
+
+def test_the_interval_of_independent_shares_is_newcombes():
+    found = independent_shares(48, 80, 56, 70)  # Newcombe 1998, method 10, example (a)
+
+    assert (round(found.low, 4), round(found.high, 4)) == (0.0524, 0.3339)
 
 
 def test_fisher_gives_the_lady_tasting_tea():

@@ -249,17 +249,6 @@ def test_policies_on_other_questions_are_compared_by_their_shares():
     assert -1 <= difference.low < difference.value < difference.high <= 1
 
 
-def test_the_interval_of_unpaired_shares_is_newcombes():
-    bare = [EvaluationRecord(name, "test", "greedy", n, right) for name, right, n in (("b", 48, 80), ("a", 56, 70))]
-
-    _, _, _, difference = compare(*bare)
-
-    assert (round(difference.low, 4), round(difference.high, 4)) == (
-        0.0524,
-        0.3339,
-    )  # Newcombe 1998, method 10, example (a)
-
-
 def test_several_attempts_at_a_question_are_compared_by_their_shares():
     shares = {f"q{n}": n / 20 for n in range(20)}
     first = EvaluationRecord("a", "test", "sampled", 80, 38, shares, attempts=4)

@@ -7,10 +7,19 @@ questions two shares are compared.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datagen.training.intervals import Interval, mcnemar, paired_bootstrap, paired_t, two_proportions, wilson
+from datagen.training.intervals import (
+    Interval,
+    independent_shares,
+    mcnemar,
+    paired_bootstrap,
+    paired_shares,
+    paired_t,
+    two_proportions,
+)
 from datagen.training.recording import EvaluationRecord
 from datagen.training.report.contents import Arm
 
@@ -54,22 +63,18 @@ def compare(first: EvaluationRecord, second: EvaluationRecord) -> tuple[int, str
     if len(both) < 2:
         return _unpaired(first, second)
     a, b = [first.per_question[name] for name in both], [second.per_question[name] for name in both]
-    difference = paired_bootstrap(a, b)
     if first.attempts == second.attempts == 1:
-        only_first = sum(x > y for x, y in zip(a, b, strict=True))
-        only_second = sum(x < y for x, y in zip(a, b, strict=True))
-        return len(both), "McNemar, exact", mcnemar(only_first, only_second), difference
-    return len(both), "paired t", paired_t([y - x for x, y in zip(a, b, strict=True)]), difference
+        table = Counter(zip(a, b, strict=True))
+        only = table[1.0, 0.0], table[0.0, 1.0]
+        difference = paired_shares(table[1.0, 1.0], *only, table[0.0, 0.0])
+        return len(both), "McNemar, exact", mcnemar(*only), difference
+    p = paired_t([y - x for x, y in zip(a, b, strict=True)])
+    return len(both), "paired t", p, paired_bootstrap(a, b)
 
 
 def _unpaired(first: EvaluationRecord, second: EvaluationRecord) -> tuple[int, str, float, Interval]:
-    """Interval of the difference by Newcombe (1998), method 10: from the two Wilson intervals."""
-    a, b = wilson(first.right, first.n), wilson(second.right, second.n)
-    shift = b.value - a.value
-    low = shift - ((b.value - b.low) ** 2 + (a.high - a.value) ** 2) ** 0.5
-    high = shift + ((b.high - b.value) ** 2 + (a.value - a.low) ** 2) ** 0.5
-    p = two_proportions(first.right, first.n, second.right, second.n)
-    return min(first.n, second.n), "two proportions", p, Interval(shift, low, high)
+    counts = first.right, first.n, second.right, second.n
+    return min(first.n, second.n), "two proportions", two_proportions(*counts), independent_shares(*counts)
 
 
 def latest(arms: Sequence[Arm]) -> list[Measured]:

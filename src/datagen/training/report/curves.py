@@ -37,6 +37,8 @@ SUCCESS = "Success on "
 SIZE, WIDE = (4.2, 2.35), (10.0, 3.4)
 MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.46, "top": 0.1}
 """Inches around a plot, the same for all, so that the axes of neighbours stand in line."""
+DECADE = 10
+"""Figures over less than that have no two ticks on a logarithmic axis."""
 DPI = 150
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT,
@@ -122,7 +124,7 @@ def _panel(arms: Sequence[Arm], panel: Panel, names: Sequence[str]) -> Curve:
             for number, metric in enumerate(names):
                 for part in arm.series(metric).values():
                     _line(axis, part, *_look(place, number, len(arms)))
-        if panel.log and axis.dataLim.ymin > 0:
+        if panel.log and 0 < DECADE * axis.dataLim.ymin < axis.dataLim.ymax:
             axis.set_yscale("log")
         elif {metric.unit for metric in known} == {"share"}:
             axis.set_ylim(bottom=0)
