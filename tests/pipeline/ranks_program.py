@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from tests.unit.resumable_training import Likelihood, Training, seed_everything
 
-from datagen.errors import CheckpointError
+from datagen.errors import CheckpointError, TrainingError
 from datagen.training.distributed import World, distributed
 from datagen.training.export import export_model, whole_weights
 
-KINDS = ("adamw", "muon", "lora")
+KINDS = ("adamw", "muon", "lora", "half")
 STEPS = 2
 
 
@@ -39,7 +39,7 @@ def gradients(training: Training, count: int) -> dict[str, torch.Tensor]:
 def refusal(work) -> str:
     try:
         work()
-    except CheckpointError as exc:
+    except TrainingError as exc:
         return str(exc)
     return "nothing was refused"
 
@@ -75,6 +75,29 @@ def of_one_rank(folder: Path, world: World) -> list[float]:
     return training.history.losses
 
 
+def second_stage(folder: Path, world: World) -> dict[str, object]:
+    """Another learner on a model that the first one cut; and what rank 0 does for all."""
+    first = Training(folder / "adamw", "adamw", world)
+    first.checkpoints.load(first.state)
+    second = Training(folder / "adamw", "adamw", world, model=first.learner.model)
+    rows = [second._row([5] * n) for n in (4, 9, 2, 30)]
+    before = second.learner.logprobs(rows)
+    seed_everything(11)
+    second.run(STEPS)
+    drawn = world.lead(lambda: [one.tolist() for one in before])
+    refused = refusal(lambda: world.lead(_fail))
+    return {
+        "losses": second.history.losses,
+        "logprobs": [one.tolist() for one in before],
+        "drawn": drawn,
+        "refused": refused,
+    }
+
+
+def _fail() -> None:
+    raise CheckpointError("rank 0 cannot")
+
+
 def faults(folder: Path, world: World) -> dict[str, str]:
     """What each rank hears when something fails on one of them."""
     training = Training(folder / "faults", "adamw", world)
@@ -99,8 +122,9 @@ def faults(folder: Path, world: World) -> dict[str, str]:
 
 def main(folder: Path) -> None:
     with distributed() as world:
-        found = {kind: train(folder, kind, world) for kind in KINDS}
+        found: dict[str, object] = {kind: train(folder, kind, world) for kind in KINDS}
         found["of one"] = of_one_rank(folder, world)
+        found["second stage"] = second_stage(folder, world)
         found["faults"] = faults(folder, world)
         (folder / f"found-{world.rank}.json").write_text(json.dumps(found))
 

@@ -58,22 +58,30 @@ def write_rows(folder: Path) -> None:
 class Training:
     """Updates on rows of a stream, a few at a time; draws from every global generator decide what is trained."""
 
-    def __init__(self, folder: Path, kind: str, world: World | None = None, tokens_per_bin: int = 48) -> None:
+    def __init__(
+        self, folder: Path, kind: str, world: World | None = None, *, tokens_per_bin: int = 48, model=None
+    ) -> None:
         self.world = world or World()
-        model = tiny_qwen3(VOCABULARY, layers=2, hidden=32, heads=2, ffn=48, seed=3)
+        model = model or tiny_qwen3(VOCABULARY, layers=2, hidden=32, heads=2, ffn=48, seed=3)
         if kind == "lora":
             model = with_lora(model, rank=4, alpha=8, seed=1)
+        precision = "bfloat16" if kind == "half" else "float32"
         settings = OptimizerSettings(
             kind="muon" if kind == "muon" else "adamw", learning_rate=1e-2, eps=1e-4, weight_decay=0.1,
             schedule="cosine", warmup=2, total=40,
         )  # fmt: skip
         self.learner = Learner(
-            model, optimizer=settings, tokens_per_bin=tokens_per_bin, clip_norm=0.5, **sharding(self.world)
+            model,
+            optimizer=settings,
+            tokens_per_bin=tokens_per_bin,
+            clip_norm=0.5,
+            precision=precision,
+            **sharding(self.world, precision),
         )
         self.rows = stream([str(folder / "train-00000.parquet")], seed=5, window=2)
         self.history = History()
         parts = {"loader": self.rows, "progress": self.learner.progress, "history": self.history}
-        self.state = TrainingState(model, self.learner.optimizer.parts, parts)
+        self.state = TrainingState(self.learner.weights, self.learner.optimizer.parts, parts)
         self.checkpoints = Checkpoints(folder / "checkpoints", identity={"kind": kind}, world=self.world)
 
     def run(self, steps: int) -> None:
@@ -92,7 +100,7 @@ class Training:
     def digest(self) -> str:
         """Of the bits of everything on this rank."""
         digest = hashlib.sha256(repr((self.history.losses, self.rows.state_dict(), random.random())).encode())
-        values = [value for _, value in self.learner.model.named_parameters()]
+        values = [value for _, value in self.learner.weights.named_parameters()]
         for optimizer in self.learner.optimizer.parts:
             values += [kept[key] for kept in optimizer.state.values() for key in sorted(kept)]
         for value in values:

@@ -12,7 +12,7 @@ from tests.unit.resumable_training import Training, seed_everything, write_rows
 
 torch.set_num_threads(1)
 PROGRAM = Path(__file__).with_name("resumable_training.py")
-KINDS = ("adamw", "muon", "lora")
+KINDS = ("adamw", "muon", "lora", "half")
 STEPS = 4
 """Of five rows out of seventeen: the stop falls into the second epoch."""
 
