@@ -199,6 +199,9 @@ def make_chain(
         return Rejected(candidate, "chains", "verbalise", "no_words", str(exc), query=query)
     if words is None:
         return Rejected(candidate, "chains", "verbalise", "other_wording", "no wording of that sort", query=query)
+    hidden = tuple(link.value.name for link in chain.links if isinstance(link.value, EntityRef))
+    if any(name in words for name in hidden):
+        return Rejected(candidate, "chains", "verbalise", "names_a_link", "a name holds another one", query=query)
     draft = Draft(
         candidate=candidate,
         recipe="chains",
@@ -207,7 +210,7 @@ def make_chain(
         question_raw=words,
         answer=as_asked(answer, words),
         certificate=proof,
-        hidden_names=tuple(link.value.name for link in chain.links if isinstance(link.value, EntityRef)),
+        hidden_names=hidden,
         mode=f"{hops} links",
     )
     return ChainDraft(draft, chain)
