@@ -166,8 +166,8 @@ class LeanDecoder:
         positions = torch.cat([torch.arange(*span) for span in spans]).to(self.device)
         ids = torch.tensor([token for chunk in chunks for token in chunk], device=self.device)
         cos, sin = self._rotation(positions, max(end for _, end in spans))
-        masks = [_causal(start, end, self.device) for start, end in spans]
         x = self.body.embed_tokens(ids)
+        masks = [_causal(start, end, x) for start, end in spans]
         last = len(self.body.layers) - 1
         for number, layer in enumerate(self.body.layers):
             hidden = _norm(layer.input_layernorm, x)
@@ -323,11 +323,11 @@ def _move_together(slab: Slab, rows: list[Row]) -> None:
         slab.exchange(gap, slot)
 
 
-def _causal(start: int, end: int, device: torch.device) -> Tensor | None:
-    """(end - start, end): what tokens behind `start` others may look at; None where plain causality says it."""
+def _causal(start: int, end: int, like: Tensor) -> Tensor | None:
+    """(end - start, end) to add to scores: what tokens behind `start` others may look at. None: plain causality says it."""
     if start == 0:
         return None
-    return torch.ones(end - start, end, dtype=torch.bool, device=device).tril(start)
+    return like.new_full((end - start, end), float("-inf")).triu(start + 1)
 
 
 def _norm(module: Any, x: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ from datagen.training.engines.sampler_draw import Noise, Rules, draw, noise, rul
 from datagen.training.engines.sampler_rows import Conversations, Held
 
 JOIN_SHARE = 1 / 8
-"""Requests join when they are this share of the running ones: reading few at a time pays the fixed cost of a pass each time."""
+"""Requests join when they are this share of the running ones: reading few at a time pays for a pass each time. 1/32 to 1/4
+measure alike (`docs/log.md`)."""
 PATIENCE = 8
 """Turns after which a request joins even alone."""
 READ_TOKENS = 4096
