@@ -19,6 +19,7 @@ from datagen.errors import RunDirectoryError, boundary
 from datagen.training.model_card import ModelCard
 from datagen.training.recording import read_evaluations
 from datagen.training.report import Arm, Report, Sample
+from datagen.web.snapshot import Snapshot
 
 CONFIG_NAME = "config.json"
 
@@ -95,12 +96,18 @@ def _lineage(config: DatagenConfig, section: TrainingConfig) -> dict[str, str | 
     return {
         "releases": ", ".join(section.data.releases),
         "split": section.data.split,
-        "snapshot": config.web.snapshot or "none",
+        "snapshot": _snapshot(config.web.snapshot),
         "seed": section.seed,
         "began with": "random weights" if section.model.path == TINY else section.model.path,
         **sets,
         "code": f"datagen {version('datagen')}",
     }
+
+
+def _snapshot(path: str) -> str:
+    """The folder, with the digest of its content while it is there."""
+    there = storage.exists(storage.join(path, storage.MANIFEST_NAME))
+    return f"{path}, {Snapshot.open(Path(path)).digest}" if there else path
 
 
 def _stages(section: TrainingConfig, run: Arm) -> Iterator[str]:
