@@ -26,10 +26,10 @@ from datagen import storage
 from datagen.config.training import CheckpointsConfig, EvaluationSection, Mode
 from datagen.errors import EngineError, TrainingError
 from datagen.training.checkpoints import Checkpoints
+from datagen.training.distributed import World
 from datagen.training.learner import Learner
 from datagen.training.policy_folder import TrainedPolicy, save_policy
 from datagen.training.recording.evaluations import EvaluationRecord
-from datagen.training.recording.recorder import Recorder
 from datagen.training.state import Stateful, TrainingState
 
 DONE_NAME = "done.json"
@@ -74,6 +74,39 @@ Measure = Callable[[str, int, int, Sequence[Mode]], Sequence[EvaluationRecord]]
 """(name of the stage, its updates, updates of the weights in it, modes) to one record for each set and mode."""
 
 
+class Records(Protocol):
+    """What is recorded of a run; `recording.Recorder` on the first rank, `Unrecorded` on the others."""
+
+    def record(self, phase: str, step: int, values: Mapping[str, float | None]) -> object: ...
+
+    def evaluation(self, record: EvaluationRecord) -> object: ...
+
+    def rewind(self, phase: str, step: int) -> object: ...
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> object: ...
+
+
+class Unrecorded:
+    """The records of a rank that keeps none."""
+
+    def record(self, phase: str, step: int, values: Mapping[str, float | None]) -> None:
+        """The first rank does."""
+
+    def evaluation(self, record: EvaluationRecord) -> None:
+        """The first rank does."""
+
+    def rewind(self, phase: str, step: int) -> None:
+        """There is nothing."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """What the first rank kept is no concern of this one."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageFolder:
     """Where one stage keeps what it needs to go on."""
@@ -99,12 +132,13 @@ class Course:
 
     folder: Path
     policy: TrainedPolicy
-    recorder: Recorder
+    recorder: Records
     measure: Measure
     identity: Mapping[str, Any]
     """What a resume has to agree on."""
     checkpoints: CheckpointsConfig
     evaluation: EvaluationSection
+    world: World
 
     def run(self, stage: StageFolder, loop: Loop) -> None:
         """Carry a stage to its end, from its newest checkpoint where it has one."""
@@ -112,6 +146,7 @@ class Course:
             stage.checkpoints,
             self.checkpoints.keep,
             identity=self.identity,
+            world=self.world,
             go_on="go on with `datagen train CONFIG --resume`",
         )
         state = self._state(loop)
@@ -131,20 +166,21 @@ class Course:
                 kept.save(loop.updates, state)
         self._evaluate(loop, self.evaluation.final_modes)
         saved = kept.save(loop.updates, state, lasting=True)
-        save_policy(self.policy, self.folder / MODEL_NAME)
+        save_policy(self.policy, self.folder / MODEL_NAME, self.world)
         done = {
             "stage": loop.name,
             "updates": loop.updates,
             "weights": loop.learner.version,
             "checkpoint": saved.folder.name,
         }
-        storage.write_json(str(stage.path / DONE_NAME), done)
+        self.world.lead(lambda: storage.write_json(str(stage.path / DONE_NAME), done))
 
     def take_weights(self, stage: StageFolder, loop: Loop) -> None:
         """The weights that a stage left, for the stage after it. `loop` is that stage's, as it was opened."""
         there = self._state(loop)
         unused = TrainingState(there.model, there.optimizers, dict.fromkeys(there.parts, _Unused()))
-        Checkpoints(stage.checkpoints, self.checkpoints.keep, identity=self.identity).load(unused)
+        before = Checkpoints(stage.checkpoints, self.checkpoints.keep, identity=self.identity, world=self.world)
+        before.load(unused)
 
     def _state(self, loop: Loop) -> TrainingState:
         parts = {**loop.parts, "recorder": self.recorder, "progress": loop.learner.progress}

@@ -17,14 +17,16 @@ from typing import Any, TypeVar
 
 from datagen.config.training import EngineConfig
 from datagen.errors import ConfigError
+from datagen.training.distributed import World
 from datagen.training.engines.base import Engine
 from datagen.training.engines.sampler import LocalEngine
 from datagen.training.event_loop import LoopThread
+from datagen.training.export import export_model
 from datagen.training.models import has_adapters, save_model
 from datagen.training.policy_folder import TrainedPolicy
 
 T = TypeVar("T")
-Renew = Callable[[int], Awaitable[None]]
+Publish = Callable[[int], Coroutine[Any, Any, None]]
 
 
 class EngineRoom:
@@ -33,14 +35,20 @@ class EngineRoom:
     def __init__(
         self,
         engine: Engine,
-        renew: Renew,
         *,
+        lay_down: Callable[[int], None] | None = None,
+        publish: Publish | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         fresh: Callable[[int], Engine] | None = None,
+        world: World | None = None,
     ) -> None:
-        """`fresh` makes an engine that has seen no request, for weights of a version."""
+        """`lay_down` puts the weights of a version where servers find them, on all ranks together; `publish` tells servers of
+        them, on the first. `fresh` makes an engine that has seen no request, for weights of a version.
+        """
         self.engine = engine
-        self._renew = renew
+        self.world = world or World()
+        self._lay_down = lay_down
+        self._publish = publish
         self._close = close
         self._fresh = fresh
         self._version: int | None = None
@@ -48,18 +56,15 @@ class EngineRoom:
         self._loop.__enter__()
 
     @classmethod
-    def of(cls, section: EngineConfig, policy: TrainedPolicy, folder: Path) -> EngineRoom:
+    def of(cls, section: EngineConfig, policy: TrainedPolicy, folder: Path, world: World | None = None) -> EngineRoom:
         """As the config says. `folder` is where adapters and weights for servers are laid down."""
         if section.kind == "server":
-            return _server_room(section, policy, folder)
+            return _server_room(section, policy, folder, world or World())
 
         def fresh(version: int) -> LocalEngine:
             return LocalEngine(policy.model, version=version, max_batch=section.max_batch)
 
-        async def nothing(version: int) -> None:
-            """The engine samples from the learner's own weights."""
-
-        return cls(fresh(0), nothing, fresh=fresh)
+        return cls(fresh(0), fresh=fresh, world=world)  # it samples from the learner's own weights
 
     def settle(self) -> None:
         """Forget what earlier requests left behind, where sampling is in this process.
@@ -79,17 +84,18 @@ class EngineRoom:
         return self._loop.call(function)
 
     def renew(self, version: int, *, anew: bool = False) -> None:
-        """Sample from the learner's weights as they are now: those after `version` updates.
+        """Sample from the learner's weights as they are now: those after `version` updates. All ranks call it.
 
         The same version twice is the same weights, unless `anew` says that others were loaded.
         """
         if version == self._version and not anew:
             return
 
-        async def renewed() -> None:
-            await self._renew(version)
-
-        self.wait(renewed())
+        if self._lay_down is not None:
+            self._lay_down(version)
+        if self._publish is not None:
+            published = self._publish
+            self.world.lead(lambda: self.wait(published(version)))
         self._version = version
         self.settle()
 
@@ -109,7 +115,7 @@ def _keep_only(folder: Path) -> None:
             shutil.rmtree(other)
 
 
-def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> EngineRoom:
+def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path, world: World) -> EngineRoom:
     """Servers of vLLM. Adapters travel under versioned names, whole weights as folders that servers read again."""
     from datagen.training.engines.adapters import AdapterFolder
     from datagen.training.engines.server import ServerEngine
@@ -118,7 +124,9 @@ def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> 
     from datagen.training.engines.weight_sync import AdapterSync, ReloadSync
 
     lines = ServerLines(section.urls)
-    adapters = has_adapters(policy.model)
+    if world.size > 1 and section.sync == "adapter":
+        raise ConfigError('several ranks give servers whole weights: set training.engine.sync = "reload".')
+    adapters = has_adapters(policy.model) and world.size == 1
     if adapters != (section.sync == "adapter"):
         raise ConfigError(
             f'training.engine.sync = "{section.sync}" does not fit: adapters are for models with [training.model.lora], '
@@ -129,10 +137,16 @@ def _server_room(section: EngineConfig, policy: TrainedPolicy, folder: Path) -> 
     )
     engine = ServerEngine(lines, sync)
 
-    async def renew(version: int) -> None:
+    def lay_down(version: int) -> None:
         target = folder / f"version-{version:08d}"
-        await asyncio.to_thread(save_model, policy.model, target)
+        if world.size > 1:
+            export_model(target, policy.model, world=world)
+        else:
+            save_model(policy.model, target)
+
+    async def publish(version: int) -> None:
+        target = folder / f"version-{version:08d}"
         await sync.publish(version, target)
         await asyncio.to_thread(_keep_only, target)
 
-    return EngineRoom(engine, renew, close=engine.close)
+    return EngineRoom(engine, lay_down=lay_down, publish=publish, close=engine.close, world=world)

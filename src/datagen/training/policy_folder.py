@@ -21,6 +21,8 @@ from torch import nn
 from datagen import storage
 from datagen.config.learner import TINY, TrainedModelConfig
 from datagen.errors import CheckpointError, ConfigError, boundary
+from datagen.training.distributed import World
+from datagen.training.export import export_model
 from datagen.training.framing.base import Framing
 from datagen.training.framing.compact import MARKS, CompactFraming
 from datagen.training.models import load_model, save_model, tiny_qwen3, with_lora
@@ -46,13 +48,20 @@ def is_policy(folder: str | Path) -> bool:
     return Path(folder, FRAMING_NAME).is_file()
 
 
-def save_policy(policy: TrainedPolicy, folder: str | Path) -> None:
-    """Write the three. Raises `CheckpointError` where the disk does not take them."""
-    target = Path(folder)
+def save_policy(policy: TrainedPolicy, folder: str | Path, world: World | None = None) -> None:
+    """Write the three; all ranks call it. Raises `CheckpointError` where the disk does not take them."""
+    target, world = Path(folder), world or World()
+    if world.size > 1:
+        export_model(target, policy.model, world=world)
+    world.lead(lambda: _write(policy, target, weights=world.size == 1))
+
+
+def _write(policy: TrainedPolicy, target: Path, *, weights: bool) -> None:
     with boundary(CheckpointError, f"the policy cannot be written to {target}; free space and resume"):
         target.mkdir(parents=True, exist_ok=True)
         (target / FRAMING_NAME).unlink(missing_ok=True)
-        save_model(policy.model, target)
+        if weights:
+            save_model(policy.model, target)
         if isinstance(policy.framing, CompactFraming):
             policy.framing.tokenizer.save(target / TOKENIZER_NAME)
         else:
@@ -74,13 +83,16 @@ def open_policy(folder: str | Path, device: str = "auto") -> TrainedPolicy:
     return TrainedPolicy(load_model(source).to(device_of(device)), framing_of(described, source), described)
 
 
-def new_policy(section: TrainedModelConfig, tokenizer: CompactTokenizer | None, seed: int) -> TrainedPolicy:
+def new_policy(
+    section: TrainedModelConfig, tokenizer: CompactTokenizer | None, seed: int, *, device: str | None = None
+) -> TrainedPolicy:
     """The policy that a training begins with: random weights, weights from elsewhere, or an earlier policy.
 
-    `tokenizer` is that of the compact framing.
+    `tokenizer` is that of the compact framing. `device` goes before that of the section.
     """
+    device = device or section.device
     if is_policy(section.path):
-        begun = open_policy(section.path, section.device)
+        begun = open_policy(section.path, device)
         return TrainedPolicy(_adapted(begun.model, section), begun.framing, begun.described)
     described = describe_framing(section)
     if described["framing"] == "compact":
@@ -102,7 +114,7 @@ def new_policy(section: TrainedModelConfig, tokenizer: CompactTokenizer | None, 
         )
     else:
         model = load_model(section.path, dtype="bfloat16" if section.lora is not None else "float32")
-    return TrainedPolicy(_adapted(model, section).to(device_of(section.device)), framing, described)
+    return TrainedPolicy(_adapted(model, section).to(device_of(device)), framing, described)
 
 
 def describe_framing(section: TrainedModelConfig) -> dict[str, Any]:

@@ -163,8 +163,7 @@ class Reinforcement:
         begun = time.perf_counter()
         groups, resampling = self._sampled()
         sampled = time.perf_counter()
-        asked, faults = self._stage.grader.take_counts()
-        refuse_constant_fault(asked, faults, self._section.reward)
+        faults = self._stage.room.world.lead(self._faults)
         done = self._assembled(groups)
         self._draws.pool.tally(done.tallies)
         reports = self._learned(done)
@@ -182,7 +181,7 @@ class Reinforcement:
             **self._draws.pool.statistics(),
             **({} if self._store is None else self._store.statistics()),
             **self._stage.grader.take_labels(),
-            "reward_faults": float(faults.total()),
+            "reward_faults": float(faults),
             "sampling_s": sampled - begun,
             "sampled_tokens_per_s": tokens / (sampled - begun),
             "sync_s": ended - synced,
@@ -202,17 +201,28 @@ class Reinforcement:
                 break  # what is solved is decided between epochs, and a batch belongs to one
         return filling.groups, filling.statistics()
 
+    def _faults(self) -> int:
+        """Attempts of the batch that the reward function was lost on; not all, or there is nothing to go on with."""
+        asked, faults = self._stage.grader.take_counts()
+        refuse_constant_fault(asked, faults, self._section.reward)
+        return faults.total()
+
     def _taken(self) -> list[Group]:
+        """The next groups: questions are drawn alike on all ranks, attempted on the first, and known to all."""
+        new = self._draws.ahead(1 + self._section.staleness)
+        groups = self._stage.room.world.lead(lambda: self._attempted(new, len(self._draws.waiting[0])))
+        self._draws.waiting.popleft()
+        return groups
+
+    def _attempted(self, new: Sequence[Sequence[str]], count: int) -> list[Group]:
         rollouts, room = self._rollouts, self._stage.room
         assert rollouts is not None, "`begin` comes before the first update"
         if not self._section.staleness:
             room.settle()
-        for batch in self._draws.ahead(1 + self._section.staleness):
+        for batch in new:
             tasks = [self._stage.questions.tasks[question] for question in batch]
             room.call(partial(rollouts.submit, tasks, epoch=self._draws.pool.epoch))
-        groups = room.wait(rollouts.take(len(self._draws.waiting[0])))
-        self._draws.waiting.popleft()
-        return groups
+        return room.wait(rollouts.take(count))
 
     def _assembled(self, groups: Sequence[Group]) -> Assembled:
         section, algorithm = self._section, self._stage.algorithm

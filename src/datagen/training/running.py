@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -28,11 +27,14 @@ from datagen.pipeline.practising import PracticePlan, make_practice, read_practi
 from datagen.rollouts.hindsight import HindsightSettings
 from datagen.runs.workers import process_pool
 from datagen.synthesis.chains import ChainSettings
-from datagen.training.course import MODEL_NAME, Course
+from datagen.training.course import MODEL_NAME, Course, Records, Unrecorded
+from datagen.training.describing import card_of_run, report_of_run
+from datagen.training.distributed import World, distributed
 from datagen.training.engine_room import EngineRoom
 from datagen.training.episodes import Episodes
 from datagen.training.evaluating import evaluate_policy
 from datagen.training.grading import Grader, assessor_of, reward_form
+from datagen.training.model_card import write_model_card
 from datagen.training.monitors import Monitors
 from datagen.training.policy_folder import (
     TOKENIZER_NAME,
@@ -46,11 +48,10 @@ from datagen.training.recording.evaluations import EvaluationRecord
 from datagen.training.recording.recorder import Listener, Recorder
 from datagen.training.recording.stream import read_evaluations
 from datagen.training.reinforce import episode_limits
-from datagen.training.report import Report, write_report
-from datagen.training.stages import Place, StagePlan, plan_stages, sampling_of, updates_in
+from datagen.training.report import write_report
+from datagen.training.stages import Place, StagePlan, algorithm_of, plan_stages, sampling_of, updates_in
 from datagen.training.tokenizer import CompactTokenizer
 from datagen.training.vocabulary import questions_of, tokenizer_for
-from datagen.web.snapshot import Snapshot
 
 CONFIG_NAME = "config.json"
 
@@ -81,32 +82,60 @@ def train(
     `listeners` are told what is recorded, beside the progress bar.
     Raises `RunDirectoryError` for a folder that holds another training, or one that was begun where `resume` is not said.
     """
+    with distributed() as world:
+        return _train(config, world, resume=resume, quiet=quiet or not world.leads, report=report, listeners=listeners)
+
+
+def _train(
+    config: DatagenConfig, world: World, *, resume: bool, quiet: bool, report: bool, listeners: Sequence[Listener]
+) -> Trained:
     section = training_of(config)
     run = Path(section.directory)
-    _claim(config, section, run, resume=resume)
+    _refuse_ranks(section, world)
+    world.lead(lambda: _claim(config, section, run, resume=resume))
     torch.manual_seed(section.seed)
     disable_progress_bar()  # type: ignore[no-untyped-call]  # there is one for every file
     if section.threads is not None:
         torch.set_num_threads(section.threads)
-    practise(section)
+    world.lead(lambda: practise(section))
+    world.lead(lambda: _tokenizer(config, section, run) is not None)
     plans = plan_stages(section)
     with ExitStack() as stack:
-        policy = new_policy(section.model, _tokenizer(config, section, run), section.seed)
-        room = EngineRoom.of(section.engine, policy, run / "published")
+        device = "cpu" if world.size > 1 else None  # where it is cut, layer by layer
+        policy = new_policy(section.model, _tokenizer(config, section, run), section.seed, device=device)
+        room = EngineRoom.of(section.engine, policy, run / "published", world)
         stack.callback(room.close)
         progress = stack.enter_context(TrainingProgress(_phases(section), quiet=quiet))
-        recorder = stack.enter_context(
-            Recorder(run, watchers=[Monitors()], listeners=[progress, *listeners], say=progress.say)
-        )
-        place = Place(config, section, policy, room, run)
+        recorder: Records = Unrecorded()
+        if world.leads:
+            heard = [progress, *listeners]
+            recorder = stack.enter_context(Recorder(run, watchers=[Monitors()], listeners=heard, say=progress.say))
+        place = Place(config, section, policy, room, run, world)
         exam = Exam(place)
-        course = Course(
-            run, policy, recorder, exam.measure, training_identity(section), section.checkpoints, section.evaluation
-        )
+        identity = training_identity(section)
+        course = Course(run, policy, recorder, exam.measure, identity, section.checkpoints, section.evaluation, world)
         _carry_on(course, place, plans, exam)
-    if report:
-        write_report(run, _report(config, section))
+    if world.leads:
+        count = sum(parameter.numel() for parameter in policy.model.parameters())
+        write_model_card(run / MODEL_NAME, card_of_run(run, parameters=count))
+        if report:
+            write_report(run, report_of_run(run))
     return Trained(run, tuple(_last(read_evaluations(run), plans[-1].name)))
+
+
+def _refuse_ranks(section: TrainingConfig, world: World) -> None:
+    """What a model that is cut into parts cannot do."""
+    if world.size == 1:
+        return
+    if section.engine.kind == "local" and (section.rl is not None or section.evaluation.sets):
+        raise ConfigError(
+            "several ranks hold a part of the model each, so none can sample: serve the model with vLLM and set "
+            'training.engine.kind = "server", or start one process.'
+        )
+    if section.dpo is not None or (section.rl is not None and algorithm_of(section.rl).kl_coef):
+        raise ConfigError(
+            "a frozen reference model needs one process: leave out [training.dpo] and kl_coef, or torchrun."
+        )
 
 
 def practise(section: TrainingConfig, workers: int = 2) -> None:
@@ -129,20 +158,6 @@ def practice_plan(section: PracticeConfig) -> PracticePlan:
         chains=ChainSettings(dict(section.hops), section.relations, section.wordings, section.value_share),
         hindsight=HindsightSettings(shown_chars=section.shown_chars),
         split=section.split,
-    )
-
-
-def _report(config: DatagenConfig, section: TrainingConfig) -> Report:
-    return Report(
-        title=f"Training in {section.directory}",
-        weakened_start=section.preface,
-        settings=section.model_dump(mode="json", exclude_none=True),
-        lineage={
-            "releases": list(section.data.releases),
-            "snapshot": Snapshot.open(Path(config.web.snapshot)).digest,
-            "seed": section.seed,
-            "code": f"datagen {version('datagen')}",
-        },
     )
 
 
@@ -202,8 +217,12 @@ class Exam:
         """One record for each set and mode. `version`: updates of the stage that the weights have seen."""
         if not modes or not self._place.section.evaluation.sets:
             return []
-        room, section = self._place.room, self._place.section
+        room = self._place.room
         room.renew(self.first_version + version)
+        return self._place.world.lead(lambda: self._measured(phase, step, modes))
+
+    def _measured(self, phase: str, step: int, modes: Sequence[Mode]) -> list[EvaluationRecord]:
+        room, section = self._place.room, self._place.section
         records = []
         for name, questions in self._opened().items():
             for mode in modes:

@@ -25,6 +25,7 @@ from datagen.training.checkpoints import STATE_NAME
 from datagen.training.course import DONE_NAME, Loop, StageFolder
 from datagen.training.curriculum import QuestionPool
 from datagen.training.demonstrations import Demonstrations, Preferences
+from datagen.training.distributed import World, sharding
 from datagen.training.dpo import PreferenceLearning
 from datagen.training.engine_room import EngineRoom
 from datagen.training.episodes import Episodes
@@ -55,6 +56,7 @@ class Place:
     policy: TrainedPolicy
     room: EngineRoom
     run: Path
+    world: World
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ def learner_of(
         precision=precision_of(place.section),
         temperature=temperature,
         checkpointing=model.checkpointing,
+        **sharding(place.world, precision_of(place.section)),
     )
 
 
@@ -211,23 +214,28 @@ def _chosen(stage: Stage, folder: StageFolder) -> Sequence[str]:
     if below is None:
         return list(stage.questions.tasks)
     file = str(folder.path / QUESTIONS_NAME)
-    if not storage.exists(file):
+    if not stage.room.world.lead(lambda: storage.exists(file)):
         stage.room.renew(stage.first_version, anew=True)
-        record = stage.room.wait(
-            evaluate_policy(
-                stage.room.engine,
-                stage.episodes,
-                stage.questions.tasks.values(),
-                mode="sampled",
-                seed=stage.seed,
-                attempts=stage.section.attempts,
-                at_once=stage.section.sampling.in_flight,
-                policy=stage.name,
-            )
-        )
-        kept = [name for name in stage.questions.tasks if record.per_question.get(name, 0.0) < below]
-        storage.write_json(file, {"below": below, "questions": kept or list(stage.questions.tasks)})
+        stage.room.world.lead(lambda: _choose(stage, below, file))
     return list(storage.read_json(file)["questions"])
+
+
+def _choose(stage: Stage, below: float, file: str) -> None:
+    """Try every question, and write down those that are open."""
+    record = stage.room.wait(
+        evaluate_policy(
+            stage.room.engine,
+            stage.episodes,
+            stage.questions.tasks.values(),
+            mode="sampled",
+            seed=stage.seed,
+            attempts=stage.section.attempts,
+            at_once=stage.section.sampling.in_flight,
+            policy=stage.name,
+        )
+    )
+    kept = [name for name in stage.questions.tasks if record.per_question.get(name, 0.0) < below]
+    storage.write_json(file, {"below": below, "questions": kept or list(stage.questions.tasks)})
 
 
 def _carry(store: ReplayStore, before: StageFolder, reward: str) -> None:
