@@ -321,6 +321,29 @@ def test_random_state_is_put_back():
     assert (random.random(), np.random.rand(), torch.rand(3).tolist()) == drawn  # noqa: NPY002
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_optimiser_and_generator_come_back_to_the_bit(tmp_path):
+    def update(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        model(torch.randn(4, 8, device="cuda")).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def begun() -> TrainingState:
+        model = nn.Linear(8, 8, device="cuda")
+        return TrainingState(model, (torch.optim.AdamW(model.parameters(), fused=True),))
+
+    state = begun()
+    update(state.model, *state.optimizers)
+    Checkpoints(tmp_path).save(1, state)
+    update(state.model, *state.optimizers)
+
+    again = begun()
+    Checkpoints(tmp_path).load(again)
+    update(again.model, *again.optimizers)
+
+    assert torch.equal(again.model.weight, state.model.weight)
+
+
 leaves = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(max_size=8),
     st.sampled_from([np.float32(0.1), np.int64(7), np.uint32([1, 2**32 - 1]), np.array([[True, False]]), np.zeros((0, 3))]),

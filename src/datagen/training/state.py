@@ -49,13 +49,13 @@ class TrainingState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RandomState:
-    """The global random generators of this process: `random`, numpy's legacy one, torch on CPU and on every GPU."""
+    """The global random generators of this process: `random`, numpy's legacy one, torch on the CPU and on its GPU."""
 
     python: tuple[Any, ...]
     numpy: dict[str, Any]
     torch: Tensor
-    cuda: tuple[Tensor, ...] = ()
-    """One for each visible device; empty without CUDA."""
+    cuda: Tensor | None = None
+    """Of the device in use; to ask others would take memory on each of them."""
 
     @classmethod
     def capture(cls) -> Self:
@@ -63,21 +63,20 @@ class RandomState:
             python=random.getstate(),
             numpy=dict(np.random.get_state(legacy=False)),  # noqa: NPY002  libraries still draw from it
             torch=torch.get_rng_state(),
-            cuda=tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else (),
+            cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         )
 
     def restore(self) -> None:
-        """Set the generators. GPUs that were not there when the state was taken keep theirs."""
+        """Set the generators. A GPU where there was none keeps its own."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002
         torch.set_rng_state(self.torch)
-        if torch.cuda.is_available():
-            for device, generator in enumerate(self.cuda[: torch.cuda.device_count()]):
-                torch.cuda.set_rng_state(generator, device)
+        if self.cuda is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self.cuda)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"python": self.python, "numpy": self.numpy, "torch": self.torch, "cuda": list(self.cuda)}
+        return {"python": self.python, "numpy": self.numpy, "torch": self.torch, "cuda": self.cuda}
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
-        return cls(state["python"], state["numpy"], state["torch"], tuple(state["cuda"]))
+        return cls(state["python"], state["numpy"], state["torch"], state["cuda"])
