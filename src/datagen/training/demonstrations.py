@@ -16,9 +16,11 @@ from typing import Any
 from datagen.config.training import TrainingDataConfig
 from datagen.dataset.streaming import RowStream, stream
 from datagen.errors import TrainingError
+from datagen.records.ids import rng_for
 from datagen.records.trajectory import Event, Generation
 from datagen.records.trajectory_rows import events_of
 from datagen.training.framing.base import Context, Framing, sampled_from_log
+from datagen.training.renaming import Renamer
 from datagen.training.rollout import Sampled
 
 COLUMNS = ("id", "question", "policy", "recipe", "correct", "verified", "events", "generations")
@@ -31,7 +33,14 @@ class Demonstrations:
     """Sequences to imitate, epoch after epoch; a part of a checkpoint."""
 
     def __init__(
-        self, section: TrainingDataConfig, framing: Framing, *, seed: int, rank: int = 0, ranks: int = 1
+        self,
+        section: TrainingDataConfig,
+        framing: Framing,
+        *,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        renamer: Renamer | None = None,
     ) -> None:
         self.rows = stream(
             section.releases, table="trajectories", split=section.split, columns=COLUMNS, seed=seed, rank=rank,
@@ -41,6 +50,8 @@ class Demonstrations:
         """Rows by why they were not taken: filters, too long, cannot be said."""
         self._section = section
         self._framing = framing
+        self._seed = seed
+        self._renamer = renamer
         self._iterator: Iterator[Mapping[str, Any]] | None = None
         self._known: OrderedDict[str, Sampled | str] = OrderedDict()
         self._known_tokens = 0
@@ -79,6 +90,9 @@ class Demonstrations:
         unwanted = _unwanted(row, self._section)
         if unwanted:
             return unwanted
+        if self._renamer is not None and not row["generations"]:
+            rng = rng_for(self._seed, "names", self.rows.epoch, row["id"])
+            return tokens_of(self._framing, self._renamer.row(row, rng), self._section.max_tokens)
         known = self._known.get(row["id"])
         if known is None:
             known = self._known[row["id"]] = tokens_of(self._framing, row, self._section.max_tokens)
