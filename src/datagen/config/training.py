@@ -46,6 +46,9 @@ class TrainingDataConfig(Section):
     """Imitate only these policies; all where empty."""
     recipes: tuple[str, ...] = ()
     """Only questions of these recipes; all where empty."""
+    rename: bool = False
+    """Give entities of web.snapshot other names at every reading of an attempt, so that copying is learned and nothing is
+    remembered. For models that begin with random weights, and webs in which names mean nothing."""
     max_tokens: int = Field(default=4096, ge=16)
     """Longer sequences are left out, and counted."""
 

@@ -15,7 +15,10 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from datagen.web.snapshot import Snapshot
 
 WORD = re.compile(r"[^\W\d_]+")
 COMMON = 40
@@ -34,6 +37,11 @@ class Renamer:
         self._names = frozenset(kept)
         self._starts = [word[: (len(word) + 1) // 2] for word in kept]
         self._ends = [word[(len(word) + 1) // 2 :] for word in kept]
+
+    @classmethod
+    def of(cls, snapshot: str) -> Renamer:
+        """One for the entities of a snapshot with facts."""
+        return cls(entity.name for entity in Snapshot.open(Path(snapshot)).entities())
 
     def row(self, row: Mapping[str, Any], rng: random.Random) -> dict[str, Any]:
         """The row with other names in its question and in every text of its events."""

@@ -38,6 +38,7 @@ from datagen.training.optimizers import OptimizerSettings
 from datagen.training.policy_folder import TrainedPolicy
 from datagen.training.questions import QuestionSet, open_questions
 from datagen.training.reinforce import Reinforcement, Stage, episode_limits
+from datagen.training.renaming import Renamer
 from datagen.training.replay import ReplayStore
 from datagen.training.sft import Imitation
 from datagen.training.state_files import read_state
@@ -93,8 +94,9 @@ def _open_sft(place: Place, _first_version: int) -> Loop:
     section = place.section.sft
     assert section is not None, "planned only where it is there"
     learner = learner_of(place, section.optimizer, section.tokens_per_bin, total=section.updates)
-    seed = place.section.seed
-    return Imitation(section, learner, Demonstrations(place.section.data, place.policy.framing, seed=seed))
+    data, framing, seed = place.section.data, place.policy.framing, place.section.seed
+    renamer = Renamer.of(place.config.web.snapshot) if data.rename else None
+    return Imitation(section, learner, Demonstrations(data, framing, seed=seed, renamer=renamer))
 
 
 def _open_dpo(place: Place, _first_version: int) -> Loop:
