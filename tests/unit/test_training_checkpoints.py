@@ -112,9 +112,10 @@ def test_killed_before_any_file_operation_of_a_save_the_last_good_checkpoint_loa
 
         code = in_a_fork(save_until_killed)
         loaded = training(seed=5)
-        step = Checkpoints(tmp_path / "run").load(loaded)
-        assert fingerprint(loaded) == bits[step]
-        seen.append(step)
+        for saved in Checkpoints(tmp_path / "run").whole():
+            assert Checkpoints(tmp_path / "run").load(loaded, saved.step) == saved.step
+            assert fingerprint(loaded) == bits[saved.step]
+        seen.append(saved.step)
         if code == 0:
             break
         assert code == -signal.SIGKILL
@@ -251,6 +252,20 @@ def test_the_newest_stay_and_those_that_are_lasting(tmp_path):
         checkpoints.save(step, training(), lasting=step == 1)
 
     assert [one.step for one in checkpoints.whole()] == [1, 4, 5]
+
+
+def test_an_old_checkpoint_whose_manifest_is_damaged_stays_and_stops_nothing(tmp_path, caplog):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    broken = checkpoints.save(1, training())
+    (broken.folder / "manifest.json").write_text("{")
+
+    checkpoints.save(2, training())
+
+    assert [one.step for one in checkpoints.whole()] == [1, 2]
+    assert f"{broken.folder} stays" in caplog.text
+    assert checkpoints.load(training()) == 2
+    with pytest.raises(CheckpointError, match=r"step-00000001 cannot be read: .*manifest\.json is not JSON"):
+        checkpoints.load(training(), step=1)
 
 
 def test_a_training_that_went_back_goes_on_from_where_it_saved_last(tmp_path):

@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,6 +53,8 @@ from datagen.training.weights import (
     trained_weights,
     write_tensors,
 )
+
+log = logging.getLogger("datagen.training.checkpoints")
 
 T = TypeVar("T")
 
@@ -179,9 +182,8 @@ class Checkpoints:
     def _begin(self, scratch: Path, step: int, needed: int) -> None:
         """Remove what earlier processes left unfinished, and make sure that there is room."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.iterdir():
-            if path.name.startswith(storage.TEMPORARY_PREFIX):
-                shutil.rmtree(path)
+        for path in self.folder.glob(f"{storage.TEMPORARY_PREFIX}*/"):
+            shutil.rmtree(path)
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise self._no_room(step, needed)
@@ -203,9 +205,12 @@ class Checkpoints:
         self._prune()
 
     def _prune(self) -> None:
-        whole = self.whole()
-        for old in whole[: -self.keep]:
-            manifest = storage.read_manifest(old.folder, kind=CHECKPOINT_KIND, version=CHECKPOINT_VERSION)
+        for old in self.whole()[: -self.keep]:
+            try:
+                manifest = storage.read_manifest(old.folder, kind=CHECKPOINT_KIND, version=CHECKPOINT_VERSION)
+            except StorageError as exc:
+                log.warning("%s stays, as nobody can tell whether it is to last: %s", old.folder, exc)
+                continue
             if not manifest.fields["lasting"]:
                 doomed = old.folder.with_name(f"{storage.TEMPORARY_PREFIX}{old.folder.name}")
                 old.folder.rename(doomed)  # so that a process that dies here leaves nothing that looks whole

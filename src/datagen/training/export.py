@@ -104,7 +104,7 @@ def whole_weights(model: nn.Module, world: World) -> dict[str, Tensor]:
     for name, value in named.items():
         gathered = _gathered(value)
         if world.leads:
-            whole[name] = gathered
+            whole[name] = gathered.cpu()
     return _with_adapters_added(inner, whole) if world.leads else {}
 
 
@@ -127,7 +127,7 @@ def _gathered(value: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     detached = value.detach()
-    return (detached.full_tensor() if isinstance(detached, DTensor) else detached).cpu()
+    return detached.full_tensor() if isinstance(detached, DTensor) else detached
 
 
 def _rounded(weight: Tensor, dtype: Precision | None) -> Tensor:
