@@ -1,0 +1,67 @@
+"""Our update on frozen rollouts, and a plain padded loop: `python ours.py FOLDER ROUNDS WAY`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from datagen.training.learner import Learner
+from datagen.training.models import load_model
+from datagen.training.objectives.policy import PolicyLoss
+from datagen.training.optimizers import OptimizerSettings
+from datagen.training.rows import TrainRow
+from rollouts import read, report
+
+torch.set_num_threads(1)
+
+
+def to_rows(frozen: list[dict[str, Any]]) -> list[TrainRow]:
+    trained = sum(sum(one["written"]) for one in frozen)
+    rows = []
+    for number, one in enumerate(frozen):
+        ids = np.array(one["prompt"] + one["completion"])
+        mask = np.array([0] * len(one["prompt"]) + one["written"], dtype=np.float32)
+        advantage = np.full(len(ids), 1.0 if number % 2 else -1.0, dtype=np.float32)
+        rows.append(TrainRow(ids, rl_weight=mask / trained, advantage=advantage, rollout_id=str(number)))
+    return rows
+
+
+def ours(model: nn.Module, rows: list[TrainRow]) -> Callable[[], None]:
+    learner = Learner(model, optimizer=OptimizerSettings(learning_rate=1e-4), tokens_per_bin=4096)
+    return lambda: learner.step(rows, PolicyLoss()) and None
+
+
+def padded(model: nn.Module, rows: list[TrainRow]) -> Callable[[], None]:
+    """One rectangle with a mask, all logits, and the clipped loss: what one writes first."""
+    width = max(map(len, rows))
+    ids, mask, weight, advantage = (torch.zeros(len(rows), width) for _ in range(4))
+    for line, row in enumerate(rows):
+        ids[line, : len(row)] = torch.from_numpy(row.input_ids)
+        mask[line, : len(row)] = 1
+        weight[line, : len(row)] = torch.from_numpy(row.rl_weight)
+        advantage[line, : len(row)] = torch.from_numpy(row.advantage)
+    ids, mask = ids.long(), mask.long()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step() -> None:
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        logprobs = torch.log_softmax(logits, -1).gather(-1, ids[:, 1:, None])[..., 0]
+        ratio, gain = (logprobs - logprobs.detach()).exp(), advantage[:, 1:]
+        (torch.maximum(-gain * ratio, -gain * ratio.clamp(0.8, 1.2)) * weight[:, 1:]).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+if __name__ == "__main__":
+    folder, rounds, way = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    report({"ours": ours, "padded": padded}[way](load_model(folder / "model"), to_rows(read(folder))), rounds)
