@@ -10,16 +10,22 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from datagen.agents.budget import Budget, Limits
 from datagen.config import load_config
 from datagen.pipeline.casting import with_prompts
+from datagen.pipeline.playing_back import difficulty_rows, played_overlays
 from datagen.pipeline.rolling import carry_on_rollouts
 from datagen.pipeline.rollout_plan import plan_rollouts
 from datagen.pipeline.trained import open_trained
+from datagen.pipeline.trying import preview_candidates
+from datagen.records.schema import arrow_schema
 from datagen.runs.workers import serial
 from datagen.storage import read_parquet
+from datagen.training.recording.stream import read_metrics
 from datagen.training.running import train
 from datagen.web.snapshot import Snapshot
 from datagen.web.snapshot_web import SnapshotWeb
@@ -167,3 +173,71 @@ def test_a_checkpoint_attempts_the_questions_of_a_release_with_its_tokens_kept(m
     assert all(row["generations"][0]["token_ids"] for row in rows)
     assert all(row["correct"] is not None for row in rows)
     assert isinstance(plan.config.cast.checkpoints["searcher"].digest, str)
+
+
+def test_a_checkpoint_on_trial_stops_nothing_and_leaves_its_tries_on_the_row(model, practice, tmp_path):
+    config = cast_of(
+        model, practice, "cast.checkpoints.searcher.tries=3", "cast.roles.solver=['symbolic', 'searcher']",
+        "cast.roles.guesser=['symbolic', 'searcher']", "run.target={infoseek=1}",
+    )  # fmt: skip
+
+    accepted = preview_candidates(config, 12).accepted
+
+    assert accepted
+    for row in accepted:
+        names = [attempt["solver"] for attempt in row["attempts"]]
+        assert names[-3:] == ["searcher"] * 3
+        assert set(names[:-3]) == set(row["verifiers"])
+        assert "searcher" not in row["verifiers"]
+        assert "searcher" in {record["guesser"] for record in row["closed_book"]}
+    schema = arrow_schema("questions")
+    pq.write_table(pa.Table.from_pylist(accepted, schema=schema), tmp_path / "questions.parquet")
+    rates = difficulty_rows(str(tmp_path), "searcher")
+    assert [(row["tries"], row["success_rate"]) for row in rates] == [(3, 0.0)] * len(accepted)
+
+
+def test_the_run_after_a_training_has_the_policy_in_its_cast_and_folders_of_its_own(model):
+    before = load_config("demo")
+
+    after = load_config("demo", played_overlays(before, str(model)))
+
+    assert after.cast.trained("solver") == after.cast.trained("guesser") == ("trained",)
+    assert after.cast.checkpoints["trained"].tries == 4
+    assert after.run.directory != before.run.directory
+    assert after.release.directory != before.release.directory
+    assert after.run.seed != before.run.seed
+
+
+def test_two_ranks_imitate_as_one_does(practice, tmp_path):
+    def command(ranks: int) -> list[str]:
+        run = arguments(practice, tmp_path / str(ranks), "training.rl=none", "training.sft.updates=2")
+        launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"] if ranks > 1 else []
+        return [
+            sys.executable,
+            "-m",
+            *launch,
+            "datagen.cli",
+            "train",
+            *run,
+            "--set",
+            "training.model.device=cpu",
+            "--json",
+            "--no-report",
+        ]
+
+    done = subprocess.run(command(2), env=ENVIRONMENT, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    alone = load_config(
+        HERE / "tiny_training.toml",
+        arguments(practice, tmp_path / "1", "training.rl=none", "training.sft.updates=2", "training.model.device=cpu")[
+            2::2
+        ],
+    )
+    train(alone, quiet=True, report=False)
+
+    assert json.loads(done.stdout)["model"] == str(tmp_path / "2" / "model")
+    two, one = (read_metrics(tmp_path / name) for name in ("2", "1"))
+    assert [line.step for line in two] == [line.step for line in one] == [1, 2]
+    for here, there in zip(two, one, strict=True):
+        assert here.values["loss"] == pytest.approx(there.values["loss"], rel=1e-5)
+        assert here.values["grad_norm"] == pytest.approx(there.values["grad_norm"], rel=1e-4)

@@ -47,6 +47,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was begun.")] = False,
     directory: Annotated[Path | None, typer.Option("--out", help="Overrides training.directory.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    report: Annotated[bool, typer.Option(help="Draw the curves and write report.html at the end.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")] = False,
 ) -> None:
     """Train a policy: imitate attempts, prefer better ones, and improve by attempts of its own."""
@@ -54,7 +55,9 @@ def train(
     from datagen.training.running import train as run_training
 
     given = [] if directory is None else [f'training.directory="{directory}"']
-    done = run_training(load_config(config, [*(overlays or ()), *given]), resume=resume, quiet=quiet)
+    done = run_training(load_config(config, [*(overlays or ()), *given]), resume=resume, quiet=quiet, report=report)
+    if not done.leads:
+        return
     if as_json:
         print_json(
             {"directory": str(done.directory), "model": str(done.model), "evaluations": _lines(done.evaluations)}

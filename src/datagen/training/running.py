@@ -63,6 +63,8 @@ class Trained:
     directory: Path
     evaluations: tuple[EvaluationRecord, ...]
     """Of the last stage, at its end."""
+    leads: bool = True
+    """False on the ranks beside the first, which say nothing."""
 
     @property
     def model(self) -> Path:
@@ -120,7 +122,7 @@ def _train(
         write_model_card(run / MODEL_NAME, card_of_run(run, parameters=count))
         if report:
             write_report(run, report_of_run(run))
-    return Trained(run, tuple(_last(read_evaluations(run), plans[-1].name)))
+    return Trained(run, tuple(_last(read_evaluations(run), plans[-1].name)), world.leads)
 
 
 def _refuse_ranks(section: TrainingConfig, world: World) -> None:
