@@ -114,11 +114,11 @@ class TrainingPracticeServer:
 
     def close(self) -> None:
         self.die()
+        for threads in (self._sampler, self._clerks):
+            threads.shutdown(wait=True, cancel_futures=True)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._life.join()
         self._loop.close()
-        self._sampler.shutdown(wait=True, cancel_futures=True)
-        self._clerks.shutdown(wait=True, cancel_futures=True)
 
     def strike(self, fault: PracticeFault, *, times: int = 1, path: str = "/v1/completions") -> None:
         """The next `times` requests to this path go wrong."""
