@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import (
@@ -17,8 +18,12 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
+from datagen.cli.console import say
 from datagen.cli.training import print_evaluations
+from datagen.runs.workers import end_with_parent
+from datagen.training.comparing import compare_arms
 from datagen.training.evaluating import COLUMNS, comparison_rows
 from datagen.training.recording.alarms import Alarm
 from datagen.training.recording.evaluations import EvaluationRecord
@@ -29,6 +34,9 @@ from flows.running import run_from_command_line
 
 CURVE_POINTS = 40
 """Rows of the table of curves, for each stage."""
+ARMS_AT_ONCE = 2
+"""Arms that are trained at the same time, each with the threads that its config names."""
+_SIDE_BY_SIDE: TaskRunner[Any] = ProcessPoolTaskRunner(max_workers=ARMS_AT_ONCE, initializer=end_with_parent)
 CURVES = ("loss", "nll", "reward", "success", "entropy", "zero_variance", "tokens_per_rollout", "tool_calls")
 
 
@@ -86,12 +94,33 @@ def train_policy(request: RunRequest) -> Trained:
 
 @flow(name="train-search-agent")
 def train_search_agent(request: RunRequest) -> str:
-    """Train what the config describes; returns the folder of the policy."""
+    """Train what the config describes, and then its arms side by side; returns the folder of the policy."""
+    section = training_of(request.load())
     done = train_policy(request)
+    show(done)
+    if not section.arms:
+        return str(done.model)
+    trained = train_arms(section.arms)
+    for one in trained.values():
+        show(one)
+    report = compare_arms(done.directory, {name: one.directory for name, one in trained.items()})
+    create_link_artifact(link=report.resolve().as_uri(), key="comparison", description="The arms beside each other")
+    say(f"What the arms came to is in {report}.")
+    return str(next(iter(trained.values())).model)
+
+
+@flow(name="train-arms", task_runner=_SIDE_BY_SIDE)
+def train_arms(arms: dict[str, str]) -> dict[str, Trained]:
+    """Each in a process of its own."""
+    running = {name: train_policy.submit(RunRequest(config=config)) for name, config in arms.items()}
+    return {name: future.result() for name, future in running.items()}
+
+
+def show(done: Trained) -> None:
+    """A training's curves and measurements, as artifacts and in the terminal."""
     publish_curves(done.directory)
     publish_evaluations(done.evaluations)
     print_evaluations(done.evaluations)
-    return str(done.model)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,9 @@ class TrainingConfig(Section):
     """Threads of torch; as many as torch finds where unset."""
     preface: str = ""
     """A sentence for the first line of the report, such as in what way the start was weakened on purpose."""
+    arms: dict[str, str] = {}
+    """[training.arms]: name -> a config or preset of a training that goes on from this one's policy. The flow runs them side
+    by side and sets them beside each other in one report; `datagen train` runs this one alone."""
     practice: tuple[PracticeConfig, ...] = ()
     """[[training.practice]]: plain questions that are made before anything is trained, where they are missing."""
     model: TrainedModelConfig = TrainedModelConfig()
@@ -216,6 +219,7 @@ NOT_TRAINING_IDENTITY = {
     "checkpoints": "what is kept, not what is trained",
     "evaluation": "measuring changes no weight",
     "preface": "words of the report",
+    "arms": "trained after it, in folders of their own",
 }
 """Keys and whole sections that cannot change a trained weight, each with its reason."""
 
