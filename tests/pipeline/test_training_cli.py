@@ -30,6 +30,7 @@ from datagen.training.running import train
 from datagen.web.snapshot import Snapshot
 from datagen.web.snapshot_web import SnapshotWeb
 
+pytestmark = pytest.mark.pipeline
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
 
