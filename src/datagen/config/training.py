@@ -115,9 +115,10 @@ class EngineConfig(Section):
     """Such as "http://localhost:8000"; several are replicas, and a conversation stays with one of them."""
     model: str = ""
     """What the servers call the model."""
-    sync: OneOf["adapter", "reload"] = "adapter"
-    """How servers get new weights: a new adapter for models with [training.model.lora], or a folder to read again where all
-    weights are trained. Servers have to see the folder of the run."""
+    sync: OneOf["adapter", "weights", "reload"] = "adapter"
+    """How servers get new weights. adapter: a new one, for models with [training.model.lora]. Where all weights are trained,
+    weights: through vLLM's routes for weights, as files, for servers with a transfer backend "file"; reload: a checkpoint
+    folder to read again. Servers have to see the folder of the run."""
     max_batch: int = Field(default=64, ge=1)
     """local: sequences that are sampled together."""
 

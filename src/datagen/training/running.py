@@ -49,7 +49,7 @@ from datagen.training.recording.recorder import Listener, Recorder
 from datagen.training.recording.stream import read_evaluations
 from datagen.training.reinforce import episode_limits
 from datagen.training.report import write_report
-from datagen.training.stages import Place, StagePlan, algorithm_of, plan_stages, sampling_of, updates_in
+from datagen.training.stages import Place, StagePlan, algorithm_of, in_flight, plan_stages, sampling_of, updates_in
 from datagen.training.tokenizer import CompactTokenizer
 from datagen.training.vocabulary import questions_of, tokenizer_for
 
@@ -105,7 +105,7 @@ def _train(
     with ExitStack() as stack:
         device = "cpu" if world.size > 1 else None  # where it is cut, layer by layer
         policy = new_policy(section.model, _tokenizer(config, section, run), section.seed, device=device)
-        room = EngineRoom.of(section.engine, policy, run / "published", world)
+        room = EngineRoom.of(section.engine, policy, run / "published", world, at_once=in_flight(section))
         stack.callback(room.close)
         progress = stack.enter_context(TrainingProgress(_phases(section), quiet=quiet))
         recorder: Records = Unrecorded()

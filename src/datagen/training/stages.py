@@ -257,3 +257,9 @@ def sampling_of(section: TrainingConfig) -> SamplingConfig:
     if section.evaluation.sampling is not None:
         return section.evaluation.sampling
     return section.rl.sampling if section.rl is not None else SamplingConfig()
+
+
+def in_flight(section: TrainingConfig) -> int:
+    """Attempts under way at once, at most: while a policy learns, or while it is measured."""
+    learning = 0 if section.rl is None else section.rl.sampling.in_flight
+    return max(learning, sampling_of(section).in_flight)

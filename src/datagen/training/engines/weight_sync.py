@@ -263,9 +263,7 @@ class TransferSync(_PausedSync):
         """`weights`: tensors under the names of the Hugging Face checkpoint."""
         if isinstance(weights, Path):
             raise EngineError(f"a transfer takes tensors, not the folder {weights}; a ReloadSync takes folders")
-        if self._phases == "auto":
-            self._phases = await self._look_up()
-        await self._introduce()
+        await self.introduce()
         four = self._phases == "four_phase"
         if four:
             # Newer servers take no body here; those of the first release with this route want the format named.
@@ -286,15 +284,21 @@ class TransferSync(_PausedSync):
             paths = (await self._lines.get(url, "/openapi.json", seconds=SHORT_SECONDS)).get("paths", {})
             if "/update_weights" not in paths:
                 raise EngineError(
-                    f"{url} has no route for weights: start it with VLLM_SERVER_DEV_MODE=1 and --weight-transfer-config"
+                    f"{url} has no route for weights: start it with VLLM_SERVER_DEV_MODE=1 and --weight-transfer-config, or set "
+                    'training.engine.sync = "reload"'
                 )
             found.add("four_phase" if "/start_weight_update" in paths else "two_phase")
         if len(found) > 1:
             raise EngineError("servers of different vLLM versions take weights in different phases; run one version")
         return found.pop()
 
-    async def _introduce(self) -> None:
-        """Servers that do not know the transport yet; a collective one connects to all of them at once."""
+    async def introduce(self) -> None:
+        """Tell servers of the transport that do not know it yet; a collective one connects to all of them at once.
+
+        `publish` does so as well. Raises `EngineError` for a server that takes no weights, or none in this way.
+        """
+        if self._phases == "auto":
+            self._phases = await self._look_up()
         new = [url for url in self._lines.urls if url not in self._ready]
         if not new:
             return
