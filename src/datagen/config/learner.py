@@ -23,8 +23,13 @@ class TinyConfig(Section):
     """Width inside the feed-forward blocks."""
     heads: int = Field(default=3, ge=1)
     """Attention heads; keys and values have as many."""
-    vocabulary: int = Field(default=900, ge=280)
-    """Tokens of the tokenizer that is made from pages; digits and bytes are always among them."""
+    tokens: OneOf["words", "bytes"] = "words"
+    """words: the most frequent words, and places for the names and numbers that a conversation brings along, each of them one
+    token; bytes: byte pairs."""
+    vocabulary: int = Field(default=2000, ge=280)
+    """Tokens of the vocabulary that is made from pages and questions, at most."""
+    places: int = Field(default=384, ge=1)
+    """words: names and numbers that one conversation can hold."""
     positions: int = Field(default=4096, ge=16)
     """Longest sequence, in tokens."""
 

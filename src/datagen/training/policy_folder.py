@@ -26,7 +26,7 @@ from datagen.training.export import export_model
 from datagen.training.framing.base import Framing
 from datagen.training.framing.compact import MARKS, CompactFraming
 from datagen.training.models import load_model, save_model, tiny_qwen3, with_lora
-from datagen.training.tokenizer import CompactTokenizer
+from datagen.training.tokenizer import Vocabulary, load_vocabulary
 
 FRAMING_NAME = "framing.json"
 TOKENIZER_NAME = "tokenizer.json"
@@ -84,7 +84,7 @@ def open_policy(folder: str | Path, device: str = "auto") -> TrainedPolicy:
 
 
 def new_policy(
-    section: TrainedModelConfig, tokenizer: CompactTokenizer | None, seed: int, *, device: str | None = None
+    section: TrainedModelConfig, tokenizer: Vocabulary | None, seed: int, *, device: str | None = None
 ) -> TrainedPolicy:
     """The policy that a training begins with: random weights, weights from elsewhere, or an earlier policy.
 
@@ -128,13 +128,13 @@ def describe_framing(section: TrainedModelConfig) -> dict[str, Any]:
 def framing_of(described: dict[str, Any], folder: Path) -> Framing:
     """The framing that a folder's `framing.json` describes, with the tokenizer that lies beside it."""
     if described["framing"] == "compact":
-        return _compact(described, CompactTokenizer.load(folder / TOKENIZER_NAME, MARKS))
+        return _compact(described, load_vocabulary(folder / TOKENIZER_NAME, MARKS))
     from datagen.training.framing.chat import ChatFraming
 
     return ChatFraming.load(folder)
 
 
-def _compact(described: dict[str, Any], tokenizer: CompactTokenizer) -> CompactFraming:
+def _compact(described: dict[str, Any], tokenizer: Vocabulary) -> CompactFraming:
     return CompactFraming(tokenizer, page_tokens=described["page_tokens"], hits=described["hits"])
 
 

@@ -50,8 +50,8 @@ from datagen.training.recording.stream import read_evaluations
 from datagen.training.reinforce import episode_limits
 from datagen.training.report import write_report
 from datagen.training.stages import Place, StagePlan, algorithm_of, in_flight, plan_stages, sampling_of, updates_in
-from datagen.training.tokenizer import CompactTokenizer
-from datagen.training.vocabulary import questions_of, tokenizer_for
+from datagen.training.tokenizer import Vocabulary
+from datagen.training.vocabulary import questions_of, vocabulary_for
 
 CONFIG_NAME = "config.json"
 
@@ -295,16 +295,16 @@ def _claim(config: DatagenConfig, section: TrainingConfig, run: Path, *, resume:
         )
 
 
-def _tokenizer(config: DatagenConfig, section: TrainingConfig, run: Path) -> CompactTokenizer | None:
+def _tokenizer(config: DatagenConfig, section: TrainingConfig, run: Path) -> Vocabulary | None:
     """That of the compact framing, kept with the run, for one that is made from pages may be made once only."""
     model = section.model
     if is_policy(model.path) or describe_framing(model)["framing"] != "compact":
         return None
     file = run / TOKENIZER_NAME
     if file.exists():
-        return tokenizer_for(str(file), snapshot="")
+        return vocabulary_for(str(file), snapshot="")
     texts = questions_of(section.data) if model.path == TINY and not model.tokenizer else ()
-    made = tokenizer_for(model.tokenizer, snapshot=config.web.snapshot, texts=texts, size=model.tiny.vocabulary)
+    made = vocabulary_for(model.tokenizer, snapshot=config.web.snapshot, texts=texts, tiny=model.tiny)
     made.save(file)
     return made
 

@@ -9,13 +9,53 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from datagen import storage
 
 PIECES = r" ?\d{1,2}|\n| ?[^\s\d\p{P}]+| ?\p{P}|\s"
 """Two digits, a line break, a word or a mark of punctuation with the blank before it.
 
 Digits go in pairs: to copy 1976, a small model has to find 19 and 76 again rather than the right one of all the 7s."""
+
+
+class Tokens(Protocol):
+    """Text to tokens and back, within one conversation."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
+
+    def mark(self, name: str) -> int: ...
+
+    def mark_name(self, token: int) -> str | None:
+        """The mark that a token is; None for every other token."""
+        ...
+
+
+class Vocabulary(Protocol):
+    """The tokens that a small model has."""
+
+    @property
+    def size(self) -> int: ...
+
+    def mark(self, name: str) -> int: ...
+
+    def begin(self, question: str) -> Tokens:
+        """Text and tokens of a conversation about this question."""
+        ...
+
+    def save(self, file: str | Path) -> None: ...
+
+
+def load_vocabulary(file: str | Path, marks: Sequence[str]) -> Vocabulary:
+    """Bytes or words, as the file says."""
+    from datagen.training.words import KIND, WordTokenizer
+
+    raw = storage.read_json(str(file))
+    return WordTokenizer.of(raw) if raw.get("kind") == KIND else CompactTokenizer.load(file, marks)
 
 
 class CompactTokenizer:
@@ -76,6 +116,9 @@ class CompactTokenizer:
 
     def mark_name(self, token: int) -> str | None:
         return self._names.get(token)
+
+    def begin(self, question: str) -> Tokens:  # noqa: ARG002  the same tokens whatever is asked
+        return self
 
     def encode(self, text: str) -> list[int]:
         return list(self._plain.encode(text).ids)

@@ -25,7 +25,7 @@ import orjson
 
 from datagen.errors import TrainingError
 from datagen.records.trajectory import Event
-from datagen.training.tokenizer import CompactTokenizer
+from datagen.training.tokenizer import Vocabulary
 
 QUESTION, END, SEARCH, VISIT, ANSWER, RESULT = "<question>", "<end>", "<search>", "<visit>", "<answer>", "<result>"
 MARKS = ("<pad>", QUESTION, END, SEARCH, VISIT, ANSWER, RESULT)
@@ -36,7 +36,7 @@ MARKS = ("<pad>", QUESTION, END, SEARCH, VISIT, ANSWER, RESULT)
 class CompactFraming:
     """Implements `Framing`."""
 
-    tokenizer: CompactTokenizer
+    tokenizer: Vocabulary
     page_tokens: int = 320
     """Tokens of a page that a visit shows, from its beginning."""
     hits: int = 5
@@ -59,7 +59,7 @@ class CompactTalk:
 
     def __init__(self, framing: CompactFraming, question: str) -> None:
         self._framing = framing
-        self._tokens = framing.tokenizer
+        self._tokens = framing.tokenizer.begin(question)
         self._question = question
         self._urls: list[str] = []
         """Addresses of the results shown last, by their number from 1."""
