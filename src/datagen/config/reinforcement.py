@@ -93,6 +93,9 @@ class RlConfig(Section):
     """Questions of one batch."""
     attempts: int = Field(default=5, ge=2)
     """Attempts at each question: the group that is compared."""
+    total_attempts: int | None = Field(default=None, ge=1)
+    """Attempts after which a stage ends, even if updates or epochs are left: the same compute for algorithms that sample more
+    than one batch for an update."""
     minibatches: int = Field(default=1, ge=1)
     """Updates of the weights from one batch."""
     reward: str = "vanilla"

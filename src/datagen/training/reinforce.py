@@ -28,6 +28,7 @@ from datagen.training.asynchronous import PoolSettings, RolloutPool
 from datagen.training.curriculum import QuestionPool
 from datagen.training.engine_room import EngineRoom
 from datagen.training.engines.base import Sampling
+from datagen.training.engines.timing import TimedEngine
 from datagen.training.episodes import EpisodeLimits, Episodes
 from datagen.training.grading import Grader, refuse_constant_fault
 from datagen.training.learner import Learner, StepReport
@@ -42,6 +43,8 @@ from datagen.training.state import Stateful
 
 SUMS = frozenset({"rows", "bins", "trained_tokens", "forwarded_tokens", "learning_s"})
 """Figures of updates that add up over the updates of a batch; the others are averaged."""
+PEAKS = frozenset({"logprob_gap_max", "memory_mb"})
+"""Those of which the largest counts."""
 
 
 def episode_limits(section: SamplingConfig) -> EpisodeLimits:
@@ -116,7 +119,9 @@ class Reinforcement:
 
     @property
     def done(self) -> bool:
-        asked = self._section.stages[0]
+        asked, most = self._section.stages[0], self._section.total_attempts
+        if most is not None and self._count.attempts >= most:
+            return True
         if asked.updates is None and asked.epochs is not None:
             pool = self._draws.pool
             over = self._count.updates > 0 and pool.epoch_done and not self._draws.waiting
@@ -154,7 +159,7 @@ class Reinforcement:
         sampling = Sampling(temperature=self._section.sampling.temperature, seed=seed)
         name = f"{self.name}-{version}-{task.id}-{number}-{seed}"
         return await self._stage.episodes.attempt(
-            self._stage.room.engine, task, number=number, sampling=sampling, name=name
+            TimedEngine(self._stage.room.engine), task, number=number, sampling=sampling, name=name
         )
 
     # One batch -------------------------------------------------------------------------------------------------------
@@ -172,12 +177,13 @@ class Reinforcement:
             self._renew()
         ended = time.perf_counter()
         tokens = sum(rollout.tokens for group in groups for rollout in group.rollouts)
-        self._count.add(tokens)
+        self._count.add(tokens, attempts=sum(len(group.rollouts) for group in groups))
         return {
             **done.statistics,
             "skipped": float(done.skipped),
             **_update_measures(reports),
             **resampling,
+            **self._attempting(),
             **self._draws.pool.statistics(),
             **({} if self._store is None else self._store.statistics()),
             **self._stage.grader.take_labels(),
@@ -200,6 +206,12 @@ class Reinforcement:
             if self._draws.pool.epoch_done and not self._draws.waiting:
                 break  # what is solved is decided between epochs, and a batch belongs to one
         return filling.groups, filling.statistics()
+
+    def _attempting(self) -> dict[str, float]:
+        """What attempts did since the last batch; they are made on the first rank."""
+        rollouts, room = self._rollouts, self._stage.room
+        assert rollouts is not None, "`begin` comes before the first update"
+        return room.call(rollouts.stats).figures(asynchronous=self._section.staleness > 0)
 
     def _faults(self) -> int:
         """Attempts of the batch that the reward function was lost on; not all, or there is nothing to go on with."""
@@ -259,5 +271,6 @@ def _update_measures(reports: Sequence[StepReport]) -> dict[str, float | None]:
     measures: dict[str, float | None] = {"updates": float(len(reports))}
     for name in dict.fromkeys(name for one in told for name in one):
         values = [value for one in told if (value := one.get(name)) is not None]
-        measures[name] = (sum(values) if name in SUMS else fmean(values)) if values else None
+        over = sum if name in SUMS else max if name in PEAKS else fmean
+        measures[name] = over(values) if values else None
     return measures

@@ -17,21 +17,24 @@ from datagen.training.state import Stateful
 
 
 class Count:
-    """Updates and tokens so far; a part of a checkpoint."""
+    """Updates, tokens and attempts so far; a part of a checkpoint."""
 
     def __init__(self) -> None:
         self.updates = 0
         self.tokens = 0
+        self.attempts = 0
 
-    def add(self, tokens: int) -> None:
+    def add(self, tokens: int, attempts: int = 0) -> None:
         self.updates += 1
         self.tokens += tokens
+        self.attempts += attempts
 
     def state_dict(self) -> dict[str, Any]:
-        return {"updates": self.updates, "tokens": self.tokens}
+        return {"updates": self.updates, "tokens": self.tokens, "attempts": self.attempts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.updates, self.tokens = state["updates"], state["tokens"]
+        self.attempts = state.get("attempts", 0)  # checkpoints of stages that are measured by them have it
 
 
 class Imitation:
@@ -85,5 +88,6 @@ def step_measures(report: StepReport) -> dict[str, float | None]:
         "forwarded_tokens": float(report.forwarded_tokens),
         "padding_share": report.padding_share,
         "learning_s": report.seconds,
+        "memory_mb": report.memory_mb,
         "tokens_per_s": report.forwarded_tokens / report.seconds if report.seconds > 0 else None,
     }
