@@ -65,7 +65,7 @@ def _write(policy: TrainedPolicy, target: Path, *, weights: bool) -> None:
         if isinstance(policy.framing, CompactFraming):
             policy.framing.tokenizer.save(target / TOKENIZER_NAME)
         else:
-            policy.framing.tokenizer.save_pretrained(str(target))  # type: ignore[attr-defined]
+            policy.framing.save(target)  # type: ignore[attr-defined]
         storage.write_json(str(target / FRAMING_NAME), {"version": VERSION} | policy.described)
 
 

@@ -14,7 +14,7 @@ ends a turn. That pieces of text and of tokens are the whole conversation is mad
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -138,36 +138,40 @@ class ChatFraming:
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def harmless(self, text: str, *, json: bool = False) -> str:
-        """Text in which nothing becomes a special token of this tokenizer, dialects' own marks aside."""
-        for mark in self._marks.values():
-            if mark in text:
-                first = f"\\u{ord(mark[0]):04x}" if json else f"{mark[0]}\\"
-                text = text.replace(mark, first + mark[1:])
+    def harmless(self, text: str) -> str:
+        """Text, or JSON, in which nothing becomes a special token of this tokenizer; dialects see to their own marks."""
+        found = [mark for mark in self._marks.values() if mark in text]
+        json = bool(found) and loaded(text) is not None
+        for mark in found:
+            first = f"\\u{ord(mark[0]):04x}" if json else f"{mark[0]}\\"
+            text = text.replace(mark, first + mark[1:])
         return text
 
     @cached_property
     def forbidden(self) -> frozenset[int]:
         """Tokens that have no place inside a turn: marks of the template, which are not the model's to write."""
-        if not self.reads_dialect:
-            return frozenset(self.stop)
-        own = {form for tag in MODEL_TAGS for form in (f"<{tag}>", f"</{tag}>")}
-        return frozenset(token for token, mark in self._marks.items() if mark not in own) | set(self.stop)
+        return frozenset(self._marks if self.reads_dialect else ()) | set(self.stop)
 
     @cached_property
     def _marks(self) -> dict[int, str]:
-        return {token: mark for token, mark in _special(self.tokenizer).items() if len(mark) > 1 and mark.strip()}
+        own = {form for tag in MODEL_TAGS for form in (f"<{tag}>", f"</{tag}>")}
+        marks = _special(self.tokenizer).items()
+        return {token: mark for token, mark in marks if len(mark) > 1 and mark.strip() and mark not in own}
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
     @cached_property
     def reads_dialect(self) -> bool:
         """Whether the template writes calls as the dialect does."""
-        return self._says_probe(_read_by_dialect(self.turns, self.turns.turn(_PROBE).removesuffix(self.turns.end)))
+        return self._says_probe(self._read(self.turns.turn(_PROBE).removesuffix(self.turns.end)))
 
     def said(self, text: str) -> tuple[Event, ...]:
         """The events of a turn's text without the mark at its end. Turn numbers and ids of calls are anything."""
-        return _read_by_dialect(self.turns, text) if self.reads_dialect else self._parsed(text)
+        return self._read(text) if self.reads_dialect else self._parsed(text)
+
+    def _read(self, text: str) -> tuple[Event, ...]:
+        """By the dialect, from where the call for a reply opened a thought."""
+        return Reader(self.turns.dialect, [Frame("assistant", self.turns.opened + text, 0)], []).parsed().events
 
     def _parsed(self, text: str) -> tuple[Event, ...]:
         """By the tokenizer's own parser, which raises on what it cannot read."""
@@ -222,7 +226,7 @@ class ChatTalk:
         stopped = bool(written) and written[-1] in framing.stop
         body = written[:-1] if stopped else written
         text = framing.decode(body)
-        said = framing.said(framing.turns.opened + text) if stopped and framing.forbidden.isdisjoint(body) else ()
+        said = framing.said(text) if stopped and framing.forbidden.isdisjoint(body) else ()
         if not self._in_order(said):
             said = (Event(turn, "malformed", text.strip()),)
         numbered = _numbered(said, turn)
@@ -246,12 +250,10 @@ class ChatTalk:
             return missing + framing.encode_behind(framing.turns.noted(NOTE_ON_MALFORMED))
         fitted = [replace(result, text=self._fitted(result.text)) for result in results]
         (turn,) = turns_of([replace(event, turn=0) for event in (*self._calls, *fitted)])
-        return missing + framing.encode_behind(framing.turns.shown(turn))
+        return missing + framing.encode_behind(framing.turns.shown(turn, framing.harmless))
 
     def _fitted(self, text: str) -> str:
-        limit, framing = self._framing.result_tokens, self._framing
-        fitted = bounded(text, limit, lambda candidate: len(framing.encode(candidate)))
-        return framing.harmless(fitted, json=loaded(fitted) is not None)
+        return bounded(text, self._framing.result_tokens, lambda candidate: len(self._framing.encode(candidate)))
 
     def write(self, said: Sequence[Event]) -> list[int]:
         turns = turns_of([replace(event, turn=0) for event in said])
@@ -262,14 +264,10 @@ class ChatTalk:
             raise TrainingError(f"a turn that ends in {turn.said.kind!r} cannot be a model to follow")
         written = self._framing.encode_turn(self._framing.turns.turn(turn))
         # What is read back decides: words that pass for marks of this template would say something else than the log.
-        if _words(self.read(written, said[0].turn)) != _words(said):
+        if _words(self.read(written, said[0].turn)) != _words(_in_dialect(self._framing.turns.dialect, said)):
             raise TrainingError("the chat template does not write this turn so that it reads back as it was")
         self._calls = tuple(turn.calls)
         return written
-
-
-def _read_by_dialect(turns: TurnTemplate, text: str) -> tuple[Event, ...]:
-    return Reader(turns.dialect, [Frame("assistant", text, 0)], []).parsed().events
 
 
 def _numbered(said: Sequence[Event], turn: int) -> tuple[Event, ...]:
@@ -283,13 +281,23 @@ def _numbered(said: Sequence[Event], turn: int) -> tuple[Event, ...]:
     return tuple(made)
 
 
-def _words(events: Sequence[Event]) -> list[tuple[str | None, ...]]:
+def _words(events: Iterable[Event]) -> list[tuple[str | None, ...]]:
     """Calls and answer, in one style of JSON. Thoughts may be put together by a template."""
     return [
         (event.kind, event.text.strip(), event.tool, _one_style(event.arguments))
         for event in events
         if event.kind != "thought"
     ]
+
+
+def _in_dialect(dialect: Conversation, said: Sequence[Event]) -> Iterator[Event]:
+    """The events without what the dialect has no words for, such as an empty goal."""
+    for event in said:
+        if event.kind != "call":
+            yield event
+            continue
+        for call in dialect.vocabulary.from_wire(*dialect.vocabulary.to_wire(event.tool, event.arguments)):
+            yield replace(event, tool=call.tool, arguments=call.arguments)
 
 
 def _one_style(arguments: str | None) -> str | None:

@@ -13,9 +13,10 @@ tokens can hold both.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 from datagen.agents.toolbox import error_to_json
@@ -66,12 +67,15 @@ class TurnTemplate:
         rows = self.template.rows([*self.asked, *self.messages(turn)], self.schemas)
         return "".join(segment.text for row in rows for segment in row.segments if segment.trained)
 
-    def shown(self, turn: Turn) -> str:
-        """From behind the mark that ends a turn to where the model begins the next: results, and the call for a reply."""
+    def shown(self, turn: Turn, clean: Callable[[str], str] = str) -> str:
+        """From behind the mark that ends a turn to where the model begins the next: results, and the call for a reply.
+
+        `clean` is done to the words of each message.
+        """
         probe = _with_own_thought(turn)
         before = [*self.asked, *self.messages(probe)]
-        results = list(self.dialect.result_messages(probe, results_of(probe, last=False)))
-        return self._behind(before, results)
+        results = self.dialect.result_messages(probe, results_of(probe, last=False))
+        return self._behind(before, [{**message, "content": clean(message["content"])} for message in results])
 
     def noted(self, note: str) -> str:
         """The same for a word of the program that is no result."""
@@ -86,7 +90,7 @@ class TurnTemplate:
         """The mark that ends a turn."""
         return self.template.end_marks[0]
 
-    @property
+    @cached_property
     def reply(self) -> str:
         """The call for a reply: what the template writes before a turn of the model."""
         before = self.template.text(self.asked, self.schemas)
@@ -95,13 +99,13 @@ class TurnTemplate:
             raise ChatTemplateError("the template's call for a reply changes what comes before it.")
         return asked[len(before) :]
 
-    @property
+    @cached_property
     def opened(self) -> str:
         """What of the call for a reply belongs to the turn: a thought that the program opens for the model to go on with."""
         begin = self.reply.rfind("<think>")
         return "" if begin < 0 or "</think>" in self.reply[begin:] else self.reply[begin:]
 
-    @property
+    @cached_property
     def asked(self) -> Sequence[Message]:
         """The beginning of a conversation, with some question."""
         return self.dialect.render(_QUESTION, ()).messages
@@ -115,8 +119,7 @@ class TurnTemplate:
         ended = self.template.text(before, self.schemas)
         ended = ended[: ended.rindex(self.end) + len(self.end)]
         whole = self.template.text([*before, *after], self.schemas, reply=True)
-        if not whole.startswith(ended):
-            raise ChatTemplateError("the template rewrites a turn once results come after it.")
+        _same(ended, whole, "the results of a turn")
         return whole[len(ended) :]
 
 
@@ -186,7 +189,7 @@ def _verify(turns: TurnTemplate) -> None:
     messages = list(turns.asked)
     pieces = turns.prompt(_QUESTION)
     names = [tool["function"]["name"] for tool in turns.dialect.tools]
-    if not all(name in pieces for name in names):
+    if turns.schemas and pieces == turns.template.text(messages, (), reply=True):
         raise ConfigError(
             f"the chat template does not show the model its tools ({', '.join(names)}); use one that takes tools, or the "
             'dialect "fathom", which names them in the system prompt.'
