@@ -29,6 +29,8 @@ OPENING = frozenset("([{\n")
 """No blank behind these."""
 COMMON_NAMES = 40
 """A word of so many entities' names is no name but a sort of thing (New, University, Cup)."""
+DIGITS = tuple(map(str, range(10)))
+"""Results are chosen by their number."""
 OTHER = "<other>"
 """A word for which no place was left, and a place that nothing was given to."""
 KIND = "words"
@@ -60,7 +62,8 @@ class WordTokenizer:
             raise ValueError(f"a vocabulary of {size} tokens has no room for words beside {places} places")
         frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         kept = [piece for piece, _ in frequent if named[piece] == 0 or named[piece] >= COMMON_NAMES]
-        return cls([piece for piece in kept if not piece[0].isdigit()][:room], marks, places)
+        words = [piece for piece in kept if not piece[0].isdigit()]
+        return cls([*DIGITS, *words][:room], marks, places)
 
     @property
     def size(self) -> int:
