@@ -29,8 +29,8 @@ from datagen.training.running import Trained, train
 from datagen.training.tokenizer import CompactTokenizer
 
 torch.set_num_threads(1)
-TIMED = ("_s", "_per_s")
-"""Ends of the names of figures that are times."""
+TIMED = ("_s", "_per_s", "memory_mb")
+"""Ends of the names of figures that are other in every process: times and memory."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,12 @@ def test_imitation_and_reinforcement_leave_curves_measurements_and_a_policy(tiny
     assert last["updates"] == 2
     assert last["logprob_gap"] is not None
     assert last["logprob_gap"] < 1e-3
+    assert last["logprob_gap"] <= last["logprob_gap_max"] < 1e-2
+    assert last["staleness_max"] == 0
+    assert 0 < last["generation_s"] <= last["attempt_s"]
+    assert last["tools_s"] >= 0
+    assert 50 < last["memory_mb"] < 100_000
+    assert "waiting" not in last
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "rl.rl" in page
     policy = open_policy(done.model, "cpu")

@@ -533,7 +533,7 @@ def test_statistics_are_of_what_was_sampled():
     expected = {
         "groups": 1, "good_groups": 1, "zero_variance": 0, "missing": 1, "carrying": 2, "reward": 0.55, "success": 0.5,
         "tokens_per_rollout": 6, "truncated": 0.5, "tool_calls": 2, "turns": 3, "parse_failures": 1, "staleness": 1,
-        "advantage_scale": 1, "infrastructure_failures": 1 / 3,
+        "advantage_scale": 1, "infrastructure_failures": 1 / 3, "staleness_max": 2,
     }  # fmt: skip
     assert {name: told[name] for name in expected} == pytest.approx(expected)
 

@@ -380,6 +380,13 @@ def test_time_is_told_apart_into_generation_tools_and_waiting():
     assert stats.attempting >= stats.generation + stats.tools
     assert 0.2 < stats.waiting_share < 0.7
     assert (later.finished, later.waited) == (0, 0.0)
+    told = stats.figures(asynchronous=True)
+    assert told["generation_s"] == pytest.approx(0.02, rel=0.6)
+    assert told["tools_s"] == pytest.approx(0.02, rel=0.6)
+    assert told["attempt_s"] >= told["generation_s"] + told["tools_s"]
+    assert told["waiting"] == stats.waiting_share
+    assert "waiting" not in stats.figures(asynchronous=False)
+    assert later.figures(asynchronous=False) == {}
 
 
 def _look_up() -> None:

@@ -346,6 +346,27 @@ def test_a_rank_with_fewer_bins_computes_along_without_a_gradient():
         np.testing.assert_allclose(mine, wanted, atol=1e-3)
 
 
+class Worst(Imitation):
+    """Reports how unlikely the least likely token is, and a figure that no bin has."""
+
+    def __call__(self, tokens):
+        loss = super().__call__(tokens)
+        return Loss(loss.value, loss.measures, {"worst": -tokens.logprobs.min(), "none": torch.tensor(-torch.inf)})
+
+
+def test_of_peaks_the_largest_of_all_bins_is_reported_and_none_where_there_is_none():
+    given = rows(LENGTHS)
+    one, many = learner(tokens_per_bin=10_000), learner(tokens_per_bin=40)
+    expected = -min(float(found.min()) for found in one.logprobs(given))
+    whole, parts = one.step(given, Worst()), many.step(given, Worst())
+
+    assert parts.bins > whole.bins == 1
+    assert whole.measures["worst"] == pytest.approx(expected, rel=1e-5)
+    assert parts.measures["worst"] == pytest.approx(expected, rel=1e-5)
+    assert "none" not in whole.measures
+    assert whole.memory_mb > 10
+
+
 class RefusingNeighbour(TwoRanks):
     """The other rank could not use its rows."""
 

@@ -244,8 +244,24 @@ def test_the_monitor_is_told_of_clips_ratios_and_likelihoods():
     assert found["ratio_squared"] == pytest.approx((ratios**2).mean(), rel=1e-5)
     assert found["kl_old_new"] == pytest.approx((ratios - 1 - np.log(ratios)).mean(), rel=1e-5)
     assert found["logprob_gap"] == pytest.approx(np.abs(np.log(ratios)).mean(), rel=1e-5)
+    assert PolicyLoss()(tokens_of(WORKED)).peaks["logprob_gap_max"].item() == pytest.approx(
+        np.abs(np.log(ratios)).max(), rel=1e-5
+    )
     assert found["logprob_negative"] == pytest.approx((np.log(ratios[4:9]) - 0.9).mean(), rel=1e-5)
     assert found["logprob_positive"] == pytest.approx((np.log(np.delete(ratios, range(4, 9))) - 0.9).mean(), rel=1e-5)
     assert found["nll"] == pytest.approx(0.9 - np.log(ratios).mean(), rel=1e-5)
     assert found["tokens_per_row"] == 3
     assert found["entropy"] == pytest.approx(9.15 / 12, rel=1e-5)
+
+
+def test_the_largest_gap_is_the_one_between_learner_and_sampler_at_reinforced_tokens():
+    tokens = tokens_of(WORKED)
+    sampler = tokens.old_logprobs.clone()
+    sampler[2] += 0.75
+    seen = dataclasses.replace(tokens, sampler_logprobs=sampler)
+    unseen = dataclasses.replace(seen, rl_weight=torch.where(torch.arange(len(sampler)) == 2, 0.0, tokens.rl_weight))
+    nothing = dataclasses.replace(seen, rl_weight=torch.zeros_like(tokens.rl_weight))
+
+    assert PolicyLoss()(seen).peaks["logprob_gap_max"].item() == pytest.approx(0.75)
+    assert PolicyLoss()(unseen).peaks["logprob_gap_max"].item() == 0
+    assert PolicyLoss()(nothing).peaks["logprob_gap_max"].item() == -torch.inf

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from datagen.errors import StorageError
 from datagen.rollouts.rewards.steps import Counts
-from datagen.training.batch_statistics import MEANS, TOTALS
+from datagen.training.batch_statistics import MEANS, TOTALS, peaks_of
 from datagen.training.objectives.policy import PolicyLoss
 from datagen.training.objectives.supervised import SupervisedLoss
+from datagen.training.pool_stats import PoolStats
 from datagen.training.recording import (
     METRICS,
     Alarm,
@@ -496,9 +497,12 @@ def test_a_batch_that_broke_throughout_measures_nothing():
 def test_figures_of_batches_and_of_updates_are_all_in_the_table():
     report = StepReport(
         version=3, loss=0.5, grad_norm=1.5, clipped=True, learning_rate=1e-4, measures={"entropy": 0.7}, rows=8, bins=2,
-        trained_tokens=100, forwarded_tokens=400, padding_share=0.1, seconds=2.0,
+        trained_tokens=100, forwarded_tokens=400, padding_share=0.1, seconds=2.0, memory_mb=900.0,
     )  # fmt: skip
     names = {name for figures in MEANS.values() for name in figures} | set(TOTALS) | set(step_measures(report))
+    pool = PoolStats(finished=2, wall=4.0, waited=1.0)
+    sound = Group("q", (attempt("q", reward=1.0, correct=True),))
+    names |= set(pool.figures(asynchronous=True)) | set(peaks_of([sound], now=0))
     names |= {f"replay/{name}" for name in COUNTS} | set(Refill(wanted=1).statistics()) | set(asdict(Counts()))
 
     assert names - set(METRICS) == set()

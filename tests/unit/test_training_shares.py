@@ -63,6 +63,14 @@ def test_totals_add_what_ranks_have_in_their_order():
     assert Three().total({"a": 0.5, "c": 1.0}) == {"a": 1.5, "b": 6.0, "c": 1.0}
 
 
+def test_of_peaks_the_largest_of_all_ranks_counts_also_where_a_rank_has_none():
+    class Three(World):
+        def gather(self, value):
+            return [{"gap": 1.0}, {}, value]
+
+    assert Ranks(Three()).peaks({"gap": 3.0, "other": -2.0}) == {"gap": 3.0, "other": -2.0}
+
+
 def test_a_rank_whose_neighbour_failed_fails_with_the_words_of_the_neighbour():
     class Two(World):
         def gather(self, value):

@@ -31,7 +31,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from datagen.errors import ConfigError, TrainingError
-from datagen.training.batch_statistics import measures_of, sums_of
+from datagen.training.batch_statistics import measures_of, peaks_of, sums_of
 from datagen.training.curriculum import PoolSettings, count_successes
 from datagen.training.objectives.advantages import batch_scale, group_advantages
 from datagen.training.objectives.aggregation import Totals, coefficients, step_totals
@@ -176,6 +176,7 @@ def assemble(
             "unmended": 0.0 if store is None else sum(map(store.failed, mended)),
             "carrying": float(sum(part.signals for part in parts)),
         },
+        peaks=peaks_of(groups, now=now),
     )
     whole = _Findings.together(gather(ours))
     rows = [
@@ -189,7 +190,7 @@ def assemble(
     factor = 0.0 if scale is None else scale
     return Assembled(
         minibatches=tuple(rows),
-        statistics=measures_of(whole.sums) | ({} if scale is None else {"advantage_scale": scale}),
+        statistics=measures_of(whole.sums) | whole.peaks | ({} if scale is None else {"advantage_scale": scale}),
         skipped=not rows,
         tallies=whole.tallies,
         groups=tuple(compared),
@@ -207,6 +208,7 @@ class _Findings:
     totals: list[Totals]
     alive: list[int]
     sums: dict[str, float]
+    peaks: dict[str, float]
 
     @classmethod
     def together(cls, ranks: Sequence[_Findings]) -> _Findings:
@@ -220,6 +222,11 @@ class _Findings:
             totals=[sum(each, Totals(0, 0)) for each in zip(*(rank.totals for rank in ranks), strict=True)],
             alive=[sum(each) for each in zip(*(rank.alive for rank in ranks), strict=True)],
             sums={name: sum(rank.sums[name] for rank in ranks) for name in ranks[0].sums},
+            peaks={
+                name: max(rank.peaks.get(name, value) for rank in ranks)
+                for one in ranks
+                for name, value in one.peaks.items()
+            },
         )
 
 

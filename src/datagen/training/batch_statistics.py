@@ -4,8 +4,7 @@
     mended           with replayed successes        what learning gets
     compared         without thrown-away groups     good_groups: those whose rewards differ
 
-Names and meanings are those of `recording.METRICS` and `recording.figures`, which counts the attempts of one rank. Behaviour
-is that of attempts that the infrastructure did not break, success and reward those of graded ones. A mean over nothing is
+Names and meanings are those of `recording.METRICS`. Behaviour is that of attempts that the infrastructure did not break, success and reward those of graded ones. A mean over nothing is
 not there, rather than 0.
 """
 
@@ -57,6 +56,12 @@ def sums_of(
         "replay_ages": sum(now - one.version for one in replayed),
     }
     return {name: float(total) for name, total in sums.items()} | _group_sums(groups) | _attempt_sums(groups, now)
+
+
+def peaks_of(groups: Sequence[Group], *, now: int) -> dict[str, float]:
+    """Over one rank's groups: figures of which the largest of all ranks is told."""
+    ages = [now - one.version for group in groups for one in group.rollouts if one.termination != "error"]
+    return {"staleness_max": float(max(ages))} if ages else {}
 
 
 def _group_sums(groups: Sequence[Group]) -> dict[str, float]:

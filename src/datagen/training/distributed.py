@@ -195,6 +195,11 @@ class Ranks:
         """Sums over ranks, name by name."""
         return self._world.total(values)
 
+    def peaks(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The largest over ranks, name by name."""
+        parts = self._world.gather(dict(values))
+        return {name: max(part[name] for part in parts if name in part) for part in parts for name in part}
+
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """The euclidean length of the whole gradient: squares of all parts, added in double precision."""
         parts = [_own_part(gradient) for gradient in gradients]

@@ -39,7 +39,7 @@ from datagen.training.optimizers import Optimizer, OptimizerSettings
 from datagen.training.packing import Batch, Bin, Layout, bins, check_streams, to_batch, with_trained_tokens
 from datagen.training.precision import masters_of, to_float32
 from datagen.training.rows import Floats, TrainRow
-from datagen.training.step_report import StepReport, detached, listed, means, totals, what_broke
+from datagen.training.step_report import StepReport, detached, listed, means, peak_memory_mb, totals, what_broke
 from datagen.training.tokens import Loss, Objective
 
 __all__ = ["Alone", "Learner", "Progress", "Reduction", "StepReport"]
@@ -69,6 +69,10 @@ class Reduction(Protocol):
         """Sums over ranks, name by name; a rank may lack names that others have."""
         ...
 
+    def peaks(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The largest over ranks, name by name; a rank may lack names that others have."""
+        ...
+
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """The euclidean length of the whole gradient, of all shards."""
         ...
@@ -89,6 +93,9 @@ class Alone:
         return count
 
     def sums(self, values: Mapping[str, float]) -> dict[str, float]:
+        return dict(values)
+
+    def peaks(self, values: Mapping[str, float]) -> dict[str, float]:
         return dict(values)
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
@@ -194,7 +201,7 @@ class Learner:
         self.scorer.train()
         self.optimizer.zero_grad()
         try:
-            losses, sums = self._run(parts, passes, objective)
+            losses, sums, peaks = self._run(parts, passes, objective)
             gradients = [one.grad for one in self.optimizer.parameters if one.grad is not None]
             norm = self.reduction.norm(gradients)
             length = float(norm)
@@ -214,13 +221,14 @@ class Learner:
             grad_norm=length,
             clipped=self.clip_norm is not None and length > self.clip_norm,
             learning_rate=rate,
-            measures=means(sums),
+            measures=means(sums, peaks),
             rows=int(sums["rows"]),
             bins=len(parts),
             trained_tokens=int(sums["trained"]),
             forwarded_tokens=int(sums["tokens"]),
             padding_share=1 - sums["tokens"] / sums["area"],
             seconds=time.perf_counter() - began,
+            memory_mb=peak_memory_mb(self.device),
         )
 
     def measure(self, rows: Sequence[TrainRow], objective: Objective) -> dict[str, float]:
@@ -228,8 +236,8 @@ class Learner:
         parts = self._bins(rows)
         self.scorer.eval()
         with torch.no_grad():
-            _, sums = self._run(parts, self.reduction.most(len(parts)), objective)
-        return means(sums) | {"loss": sums["loss"]}
+            _, sums, peaks = self._run(parts, self.reduction.most(len(parts)), objective)
+        return means(sums, peaks) | {"loss": sums["loss"]}
 
     def logprobs(self, rows: Sequence[TrainRow], *, adapters: bool = True) -> list[Floats]:
         """Log-probabilities of the trained tokens of each row under the weights as they are; 0 at other tokens.
@@ -301,8 +309,10 @@ class Learner:
         mine = [trained[place] for place in self.reduction.share(trained)]
         return bins(mine, tokens=self.tokens_per_bin, layout=self.layout)
 
-    def _run(self, parts: Sequence[Bin], passes: int, objective: Objective) -> tuple[list[Loss], dict[str, float]]:
-        """Losses of the bins, and sums over all ranks; adds to the gradients where gradients are on.
+    def _run(
+        self, parts: Sequence[Bin], passes: int, objective: Objective
+    ) -> tuple[list[Loss], dict[str, float], dict[str, float]]:
+        """Losses of the bins, sums and peaks over all ranks; adds to the gradients where gradients are on.
 
         An objective that refuses its rows ends the update on all ranks, once none of them waits for another.
         """
@@ -327,12 +337,13 @@ class Learner:
                 # An objective may find nothing to learn in a bin.
                 learned = value if value is not None and value.requires_grad else logprobs.sum() * 0
                 (learned * self.reduction.scale).backward()  # type: ignore[no-untyped-call]
-        sums = self.reduction.sums(totals(parts, losses) | {"refusals": float(refusal is not None)})
+        added, tops = totals(parts, losses)
+        sums = self.reduction.sums(added | {"refusals": float(refusal is not None)})
         if refusal is not None:
             raise refusal
         if sums["refusals"]:
             raise TrainingError(f"update {self.version + 1} was refused on another rank, whose message says why")
-        return losses, sums
+        return losses, sums, self.reduction.peaks(tops)
 
     def _forward(self, batch: Batch, entropy: Entropy) -> tuple[Tensor, Tensor | None]:
         out: tuple[Tensor, Tensor | None] = self.scorer(batch, entropy)

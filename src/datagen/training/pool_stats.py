@@ -37,7 +37,8 @@ class PoolStats:
     def waiting_share(self) -> float:
         return self.waited / self.wall if self.wall else 0.0
 
-    @property
-    def mean_staleness(self) -> float:
-        taken = sum(self.staleness.values())
-        return sum(behind * count for behind, count in self.staleness.items()) / taken if taken else 0.0
+    def figures(self, *, asynchronous: bool) -> dict[str, float]:
+        """By the names of `recording.METRICS`. Who samples between updates alone waits for attempts, and that is no fault."""
+        each = {"attempt_s": self.attempting, "generation_s": self.generation, "tools_s": self.tools}
+        figures = {name: seconds / self.finished for name, seconds in each.items()} if self.finished else {}
+        return figures | ({"waiting": self.waiting_share} if asynchronous else {})

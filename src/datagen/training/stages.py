@@ -28,6 +28,7 @@ from datagen.training.demonstrations import Demonstrations, Preferences
 from datagen.training.distributed import World, sharding
 from datagen.training.dpo import PreferenceLearning
 from datagen.training.engine_room import EngineRoom
+from datagen.training.engines.timing import TimedWeb
 from datagen.training.episodes import Episodes
 from datagen.training.evaluating import evaluate_policy
 from datagen.training.grading import NAMES, Grader, assessor_of, reward_form
@@ -126,7 +127,7 @@ class _RlOpener:
         grader = Grader(assessor_of(section.step_reward), reward_form(section.reward), policy=place.section.directory)
         questions = self._questions(place, section)
         episodes = Episodes(
-            questions.web, place.policy.framing, episode_limits(section.sampling), grader.grade, grader.worth
+            TimedWeb(questions.web), place.policy.framing, episode_limits(section.sampling), grader.grade, grader.worth
         )
         stage = Stage(
             f"rl.{asked.name}", section, algorithm, place.section.seed, first_version, questions, grader, episodes,

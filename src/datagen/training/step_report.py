@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import resource
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,16 +43,18 @@ class StepReport:
     padding_share: float
     """Of the tokens that were computed."""
     seconds: float
+    memory_mb: float
+    """The most that was in use since the process began: of its GPU, or else of the process."""
 
 
 def detached(loss: Loss) -> Loss:
     """The numbers without the computation behind them."""
     measures = {name: (total.detach(), count.detach()) for name, (total, count) in loss.measures.items()}
-    return Loss(loss.value.detach(), measures)
+    return Loss(loss.value.detach(), measures, {name: peak.detach() for name, peak in loss.peaks.items()})
 
 
-def totals(parts: Sequence[Bin], losses: Sequence[Loss]) -> dict[str, float]:
-    """What ranks add up. Numbers leave the device in one transfer."""
+def totals(parts: Sequence[Bin], losses: Sequence[Loss]) -> tuple[dict[str, float], dict[str, float]]:
+    """What ranks add up, and what they take the largest of. Numbers leave the device in one transfer."""
     added = {
         "loss": 0.0,
         "rows": float(sum(len(part.rows) for part in parts)),
@@ -65,16 +70,30 @@ def totals(parts: Sequence[Bin], losses: Sequence[Loss]) -> dict[str, float]:
         for name, (total, count) in loss.measures.items():
             names += [f"sum:{name}", f"count:{name}"]
             numbers += [total, count]
+    tops = [(name, peak) for loss in losses for name, peak in loss.peaks.items()]
+    numbers += [peak for _, peak in tops]
     values = torch.stack([number.reshape(()).float() for number in numbers]).tolist() if numbers else []
-    for name, value in zip(names, values, strict=True):
+    for name, value in zip(names, values[: len(names)], strict=True):
         added[name] = added.get(name, 0.0) + value
-    return added
+    peaks: dict[str, float] = {}
+    for (name, _), value in zip(tops, values[len(names) :], strict=True):
+        peaks[name] = max(value, peaks.get(name, -math.inf))
+    return added, peaks
 
 
-def means(sums: Mapping[str, float]) -> dict[str, float]:
+def means(sums: Mapping[str, float], peaks: Mapping[str, float]) -> dict[str, float]:
     """By measure; those that nothing was counted for are left out."""
     names = [name.removeprefix("count:") for name, count in sums.items() if name.startswith("count:") and count]
-    return {name: sums[f"sum:{name}"] / sums[f"count:{name}"] for name in names}
+    found = {name: sums[f"sum:{name}"] / sums[f"count:{name}"] for name in names}
+    return found | {name: peak for name, peak in peaks.items() if peak > -math.inf}
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Of a GPU: what tensors took at most; else what the process took."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
 
 
 def what_broke(update: int, parts: Sequence[Bin], losses: Sequence[Loss], loss: float, length: float) -> str:

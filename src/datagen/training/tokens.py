@@ -7,7 +7,7 @@ flat arrays over the P trained tokens, and for each of them the row that it stan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -47,6 +47,8 @@ class Loss:
 
     value: Tensor
     measures: Mapping[str, tuple[Tensor, Tensor]]
+    peaks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Figures of which the largest of all bins and ranks is reported; minus infinity where there is none."""
 
 
 class Objective(Protocol):

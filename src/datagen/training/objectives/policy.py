@@ -110,7 +110,7 @@ class PolicyLoss:
         measures = {**cut, **_watched(tokens, given, log_ratio.detach(), divergence.detach())}
         if factor is not None:
             measures["kept_weight"] = _mean(factor, given.reinforced)
-        return Loss(value, measures)
+        return Loss(value, measures, {"logprob_gap_max": _largest(_gap(tokens, given), given.reinforced)})
 
     def _surrogate(self, log_ratio: Tensor, given: _Given) -> tuple[Tensor, Measures]:
         """(P,) loss of tokens, and shares of tokens whose ratio was out of bounds."""
@@ -201,18 +201,31 @@ def _mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(mask, values.detach().float(), 0.0).sum(), mask.sum()
 
 
+def _largest(values: Tensor, mask: Tensor) -> Tensor:
+    """Over the tokens that the mask keeps; minus infinity where it keeps none."""
+    kept = torch.where(mask, values.detach().float(), -torch.inf)
+    return torch.cat([kept, kept.new_full((1,), -torch.inf)]).amax()
+
+
+def _gap(tokens: TokenBatch, given: _Given) -> Tensor:
+    """(P,) how far learner and sampler are apart, in nats. Where what the sampler gave is what the ratio is taken to, the
+    learner's are those of now.
+    """
+    learner = given.logprobs.detach() if tokens.sampler_logprobs is None else given.old
+    return (learner - given.sampler).abs()
+
+
 def _watched(tokens: TokenBatch, given: _Given, log_ratio: Tensor, divergence: Tensor) -> Measures:
     """What a monitor divides: every count but that of `tokens_per_row` is a number of tokens."""
     on, held = given.reinforced, given.logprobs.detach()
     plain = (held - given.old).clamp(-VERL_LOG_RATIO_CLAMP, VERL_LOG_RATIO_CLAMP)
-    sampled = tokens.sampler_logprobs is not None
     negative = on & (given.advantages < 0)
     rows = torch.zeros(tokens.n_rows, device=held.device).index_add(0, tokens.rows, on.float())
     measures = {
         "ratio": _mean(log_ratio.exp(), on),
         "ratio_squared": _mean((2 * log_ratio).exp(), on),
         "kl_old_new": _mean(torch.expm1(plain) - plain, on),
-        "logprob_gap": _mean(((given.old - given.sampler) if sampled else plain).abs(), on),
+        "logprob_gap": _mean(_gap(tokens, given), on),
         "logprob_negative": _mean(held, negative),
         "logprob_positive": _mean(held, on & (given.advantages > 0)),
         "kl_ref": _mean(divergence, given.compared),

@@ -106,10 +106,13 @@ _ALL = (
     Metric("resampling/short", "groups", "How many such groups were wanting in the end."),
     # --- speed
     Metric("staleness", "updates", "How many updates the policy was ahead of the weights that sampled, on average.", "above 4 in 3 updates running"),
-    Metric("staleness_max", "updates", "The same, for the oldest token.", "above 8 in 3 updates running"),
-    Metric("waiting", "share", "Of an asynchronous run: time in which the learner waited for attempts.", "above 0.5 in 10 updates running"),
+    Metric("staleness_max", "updates", "The same, for the oldest attempt.", "above 8 in 3 updates running"),
+    Metric("waiting", "share", "Where sampling runs ahead: time in which the learner waited for attempts.", "above 0.5 in 10 updates running"),
     Metric("step_s", "seconds", "One update in all."),
     Metric("sampling_s", "seconds", "Attempts, with their tool calls."),
+    Metric("attempt_s", "seconds", "One attempt from beginning to end, on average; many are under way at once."),
+    Metric("generation_s", "seconds", "Of it, waiting for the engine."),
+    Metric("tools_s", "seconds", "Of it, in tools."),
     Metric("learning_s", "seconds", "Forward, backward and optimiser."),
     Metric("sync_s", "seconds", "New weights to the sampler."),
     Metric("data/tokens", "tokens", "Tokens of sequences since the phase began; other figures of data/ are sequences passed over, by reason."),
@@ -121,7 +124,7 @@ _ALL = (
     Metric("padding_share", "share", "Tokens computed that are padding."),
     Metric("bins", "", "Forward passes of one rank."),
     Metric("rows", "", "Sequences that were trained on."),
-    Metric("memory_mb", "MB", "Peak memory of the learner."),
+    Metric("memory_mb", "MB", "The most that was in use since the process began: on its GPU, or else by the process."),
 )  # fmt: skip
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
@@ -165,6 +168,7 @@ PANELS = (
     Panel("Speed", ("tokens_per_s", "sampled_tokens_per_s")),
     Panel("Where an update's time goes", ("sampling_s", "learning_s", "sync_s")),
     Panel("Time of an update", ("step_s",)),
+    Panel("Where an attempt's time goes", ("attempt_s", "generation_s", "tools_s")),
     Panel("Waiting for attempts", ("waiting",)),
     Panel("Staleness", ("staleness", "staleness_max")),
     Panel("Memory", ("memory_mb",)),
