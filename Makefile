@@ -1,4 +1,5 @@
 # make dataset   build a web, generate questions with both recipes, leave a verified release in out/demo/release
+# make train-demo  train a small policy from nothing on practice webs, improve it by reinforcement, compare: out/train/demo
 # make test      unit and pipeline tests        make lint    ruff, mypy        make bench   what we measure
 # make serve     Prefect's server and pages over the runs made here, until Ctrl-C
 # make flow      run a deployment once through a worker (needs `make serve` in another terminal)
@@ -20,10 +21,13 @@ export DO_NOT_TRACK := 1
 export PREFECT_LOGGING_EXTRA_LOGGERS := datagen
 export PREFECT_HOME ?= $(CURDIR)/$(OUT)/prefect
 
-.PHONY: dataset test lint bench serve flow clean help
+.PHONY: dataset train-demo test lint bench serve flow clean help
 
 dataset: $(STAMP)
 	$(BIN)/python -m flows.local pipeline $(CONFIG)
+
+train-demo: $(STAMP)
+	$(BIN)/python -m flows.local train_search_agent data/presets/train_demo.toml
 
 test: $(STAMP) $(CONSUMER_STAMPS)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
@@ -64,4 +68,4 @@ clean:
 	rm -rf $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 help:
-	@head -4 Makefile
+	@head -5 Makefile
