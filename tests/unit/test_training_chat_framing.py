@@ -416,18 +416,20 @@ def test_a_chat_models_folder_trains_and_is_read_again(tmp_path):
     model.generation_config.eos_token_id = ids("<|im_end|><|endoftext|>")
     save_model(model, base)
     tokenizer().save_pretrained(base)
-    section = TrainedModelConfig(path=str(base), device="cpu")
+    section = TrainedModelConfig(path=str(base), device="cpu", dialect="fathom", result_tokens=300)
 
     policy = new_policy(section, None, seed=1)
     save_policy(policy, trained)
     again = open_policy(trained, "cpu")
 
-    assert policy.described == {"framing": "chat"} == again.described
+    told = {"framing": "chat", "dialect": "fathom", "variables": {}, "result_tokens": 300}
+    assert policy.described == told == again.described
     assert policy.framing.stop == again.framing.stop == tuple(ids("<|im_end|><|endoftext|>"))
     assert again.framing.vocabulary == len(tokenizer())
     begun = new_policy(section.model_copy(update={"path": str(trained)}), None, seed=1)
     for one in (again, begun):
-        assert one.framing.begin(QUESTION).opening() == framing().begin(QUESTION).opening()
+        assert one.framing.begin(QUESTION).opening() == framing("fathom").begin(QUESTION).opening()
+        assert one.framing.result_tokens == 300
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(again.model.state_dict()[name], weight)
 

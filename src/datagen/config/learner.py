@@ -62,6 +62,13 @@ class TrainedModelConfig(Section):
     """compact: tokens of a page that a visit shows, from its beginning."""
     hits: int = Field(default=5, ge=1)
     """compact: results that a search shows."""
+    dialect: OneOf["function_calling", "fathom", "webexplorer"] = "function_calling"
+    """chat: names of the tools, and how an answer is written; those that bring their own form of calls are for models whose
+    template takes no tools."""
+    template_variables: dict[str, bool | int | str] = {}
+    """chat: what the template is told beside messages and tools, such as enable_thinking."""
+    result_tokens: int = Field(default=2_048, ge=64)
+    """chat: tokens of one result; a longer one is cut in its text, and says so."""
     precision: OneOf["auto", "float32", "bfloat16"] = "auto"
     """Of forward and backward passes; weights and optimiser stay in float32. auto is bfloat16 on a GPU."""
     device: str = "auto"

@@ -2,7 +2,7 @@
 
     out/train/demo/model/
       config.json, model.safetensors         or adapters over a base model (adapter_config.json)
-      tokenizer.json                         its tokens
+      tokenizer.json                         its tokens; of a chat model with all that transformers reads of a tokenizer
       framing.json                           {"version": 1, "framing": "compact", "page_tokens": 320, "hits": 5}; last
 
 Tokens mean something only in the manner of talking that they were learned in, so the three travel together. `framing.json`
@@ -122,7 +122,12 @@ def describe_framing(section: TrainedModelConfig) -> dict[str, Any]:
     kind = section.framing if section.framing != "auto" else "compact" if section.path == TINY else "chat"
     if kind == "compact":
         return {"framing": kind, "page_tokens": section.page_tokens, "hits": section.hits}
-    return {"framing": kind}
+    return {
+        "framing": kind,
+        "dialect": section.dialect,
+        "variables": dict(section.template_variables),
+        "result_tokens": section.result_tokens,
+    }
 
 
 def framing_of(described: dict[str, Any], folder: Path) -> Framing:
@@ -131,7 +136,7 @@ def framing_of(described: dict[str, Any], folder: Path) -> Framing:
         return _compact(described, load_vocabulary(folder / TOKENIZER_NAME, MARKS))
     from datagen.training.framing.chat import ChatFraming
 
-    return ChatFraming.load(folder)
+    return ChatFraming.load(folder, {name: value for name, value in described.items() if name != "framing"})
 
 
 def _compact(described: dict[str, Any], tokenizer: Vocabulary) -> CompactFraming:

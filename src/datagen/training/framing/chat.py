@@ -79,8 +79,11 @@ class ChatFraming:
         return framing
 
     @classmethod
-    def load(cls, folder: str | Path) -> ChatFraming:
-        """That of a folder that `save` wrote, or of a model of transformers, which talks in function calls then."""
+    def load(cls, folder: str | Path, options: Mapping[str, Any] | None = None) -> ChatFraming:
+        """That of a folder that `save` wrote, or of a model of transformers, which talks in function calls then.
+
+        `options` are those of `of`, and are taken rather than what the folder says.
+        """
         what = f"{folder} has no tokenizer that transformers reads; name one with training.model.tokenizer"
         with boundary(ConfigError, what):
             from transformers import AutoTokenizer
@@ -88,12 +91,12 @@ class ChatFraming:
             tokenizer = AutoTokenizer.from_pretrained(str(folder))
         file = Path(folder, DESCRIPTION_NAME)
         if not file.is_file():
-            return cls.of(tokenizer, stop=_stops_of(folder))
+            return cls.of(tokenizer, **({"stop": _stops_of(folder)} | dict(options or {})))
         described = storage.read_json(str(file))
         known = ("dialect", "variables", "result_tokens", "stop")
         if not isinstance(described, dict) or set(described) != set(known):
             raise ConfigError(f"{file} was written by another version of this program; train the policy again.")
-        return cls.of(tokenizer, **described)
+        return cls.of(tokenizer, **(described | dict(options or {})))
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer and description, for `load`. Raises `CheckpointError`."""
