@@ -9,6 +9,7 @@
     datagen verify RELEASE --snapshot DIR    recompute every proof with separate code
     datagen export RELEASE --to T --out DIR  a release as a trainer reads it
     datagen train CONFIG                     a policy that imitates attempts and improves by its own
+    datagen sweep FILE                       arms of one training under several seeds, and a table of what they came to
     datagen evaluate POLICY --on SNAPSHOT    how often a policy is right, with intervals
     datagen serve SNAPSHOT                   the tools, tasks and rewards over HTTP, for trainers
     datagen practice-llm                     serve chat completions from programs, with faults on demand
@@ -23,7 +24,19 @@ import sys
 
 import typer
 
-from datagen.cli import caching, corpus, exporting, making, practice, reading, rolling, serving, training, world
+from datagen.cli import (
+    caching,
+    corpus,
+    exporting,
+    making,
+    practice,
+    reading,
+    rolling,
+    serving,
+    sweeping,
+    training,
+    world,
+)
 from datagen.cli.console import fail
 from datagen.errors import DatagenError
 
@@ -52,6 +65,7 @@ app.command()(reading.verify)
 app.command()(reading.replay)
 app.command()(exporting.export)
 app.command(epilog=training.TRAIN_EPILOG)(training.train)
+app.command(epilog=sweeping.SWEEP_EPILOG)(sweeping.sweep)
 app.command(epilog=training.EVALUATE_EPILOG)(training.evaluate)
 app.command()(serving.serve)
 app.command()(practice.practice_llm)
