@@ -235,6 +235,16 @@ def test_questions_that_are_solved_already_are_left_out_of_a_later_stage(tiny_tr
     assert all("replay/questions" not in line.values for line in open_end)
 
 
+def test_a_pool_that_is_solved_goes_on_in_whole_batches(tiny_training, tmp_path):
+    solved = 'training.rl.overrides={success = "reward", prune = {threshold = 0.01}}'
+    small = ("training.sft=none", "training.evaluation.final_modes=[]", "training.rl.attempts=2")
+    teach(tiny_training(*small, solved, "training.rl.questions=16", "training.rl.stages=[{name='rl', epochs=1.5}]"))
+
+    pools = [line.values["pool/active"] for line in read_metrics(tmp_path / "run")]
+    assert pools[0] > 16
+    assert pools[-1] == 16
+
+
 def test_nothing_heavy_is_loaded_for_a_config(tiny_training):
     assert "training" in tiny_training().model_dump()
     assert "vllm" not in sys.modules

@@ -19,7 +19,7 @@ What the paper leaves open is a setting: what counts as a success
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -221,6 +221,18 @@ class ReplayStore:
         self._kept = kept
         self.bytes = sum(map(_bytes, kept.values()))
         self.counts = dict(state["counts"])
+
+    def take_over(self, state: Mapping[str, Any], worth: Callable[[Rollout], float | None]) -> None:
+        """Go on with what a store kept under another form of reward. `worth` is the reward of now; a success that has none,
+        or is none any more, stays behind.
+        """
+        self.load_state_dict(state)
+        for question_id, before in list(self._kept.items()):
+            kept = dataclasses.replace(before, reward=worth(before))
+            if self.succeeded(kept):
+                self._kept[question_id] = kept
+            else:
+                self._drop(question_id)
 
 
 def _newest(rollouts: Iterable[Rollout]) -> list[Rollout]:

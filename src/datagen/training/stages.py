@@ -135,7 +135,9 @@ class _RlOpener:
         )  # fmt: skip
         chosen = _chosen(stage, folder)
         pool = QuestionPool(
-            chosen, pool_settings(algorithm, batch=section.questions, seed=place.section.seed, min_pool=1)
+            chosen,
+            # A pool that is almost solved goes on in whole batches.
+            pool_settings(algorithm, batch=section.questions, seed=place.section.seed, min_pool=section.questions),
         )
         total = max(1, stage_updates(section, len(chosen))) * section.minibatches
         learner = learner_of(
@@ -143,8 +145,9 @@ class _RlOpener:
         )
         store = replay_store(algorithm, seed=place.section.seed)
         if store is not None and asked.carry_replay and self.number:
-            before = place.section.rl.stages[self.number - 1].name
-            _carry(store, StageFolder.of(place.section.directory, self.place - 1, f"rl.{before}"), section.reward)
+            before = place.section.rl.stage(self.number - 1)
+            left = StageFolder.of(place.section.directory, self.place - 1, f"rl.{before.stages[0].name}")
+            _carry(store, left, section.reward, before=before.reward)
         return Reinforcement(stage, learner, pool, store)
 
     def _questions(self, place: Place, section: RlConfig) -> QuestionSet:
@@ -241,16 +244,18 @@ def _choose(stage: Stage, below: float, file: str) -> None:
     storage.write_json(file, {"below": below, "questions": kept or list(stage.questions.tasks)})
 
 
-def _carry(store: ReplayStore, before: StageFolder, reward: str) -> None:
-    """Take over what the stage before kept, each success with its reward under the form of this stage."""
-    done: Mapping[str, Any] = storage.read_json(str(before.path / DONE_NAME))
-    state = read_state(before.checkpoints / str(done["checkpoint"]), STATE_NAME)["parts"].get("replay")
+def _carry(store: ReplayStore, folder: StageFolder, reward: str, *, before: str) -> None:
+    """Take over what the stage of `folder` kept, each success with its reward under the form of this stage.
+
+    `before` is the form of that stage. A function of one's own is not asked again: under another form than its own, a
+    success has no reward, and stays behind.
+    """
+    done: Mapping[str, Any] = storage.read_json(str(folder.path / DONE_NAME))
+    state = read_state(folder.checkpoints / str(done["checkpoint"]), STATE_NAME)["parts"].get("replay")
     if state is None:
         return
     column = NAMES.get(reward, reward)
-    for entry in state["kept"]:
-        entry["reward"] = entry["rewards"].get(column, entry["reward"])
-    store.load_state_dict(state)
+    store.take_over(state, lambda kept: kept.reward if reward == before else kept.rewards.get(column))
 
 
 def sampling_of(section: TrainingConfig) -> SamplingConfig:
