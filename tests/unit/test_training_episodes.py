@@ -204,6 +204,16 @@ def test_without_tools_the_model_is_brought_to_answer():
     assert rollout.searches == rollout.visits == 0
 
 
+def test_without_tools_a_call_finds_nothing_and_there_is_no_second_turn():
+    engine = Script(WAY)
+
+    rollout = attempt(engine, tools=False)
+
+    assert len(engine.asked) == 1
+    assert (rollout.correct, rollout.termination) == (False, "turns")
+    assert [event.error for event in rollout.transcript.events if event.kind == "result"] == ["budget_spent"]
+
+
 # The compact framing ---------------------------------------------------------------------------------------------------
 
 

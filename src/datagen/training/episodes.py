@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from datagen.agents.budget import Limits
+from datagen.agents.budget import Budget, Limits
 from datagen.agents.desk import Answered, Desk
 from datagen.clients.chat import ToolCall
 from datagen.errors import EngineError
@@ -94,21 +94,25 @@ class Episodes:
     ) -> Rollout:
         """One attempt. `sampling.seed` is that of the attempt; every turn draws from a seed of its own.
 
-        Without `tools` the model is brought to answer at once, from what it knows.
+        Without `tools` the model has one turn to answer from what it knows, and nothing to search with.
         """
         session = name or f"{task.id}-{number}-{sampling.seed}"
-        state = _State(session, self.framing.begin(task.question), Desk(self.web, self.limits.budget.budget, "answer"))
+        budget = self.limits.budget.budget if tools else Budget(0, 0)
+        state = _State(session, self.framing.begin(task.question), Desk(self.web, budget, "answer"))
         state.context.add(state.talk.opening(tools=tools), written=False)
         try:
-            ended, detail = await self._turns(engine, task, state, sampling)
+            turns = self.limits.turns if tools else 1
+            ended, detail = await self._turns(engine, task, state, sampling, turns=turns)
         except EngineError as exc:
             ended, detail = "error", str(exc)
         finally:
             await engine.release(session)
         return self._graded(task, number, state, ended, detail)
 
-    async def _turns(self, engine: Engine, task: Task, state: _State, sampling: Sampling) -> tuple[Termination, str]:
-        for turn in range(self.limits.turns):
+    async def _turns(
+        self, engine: Engine, task: Task, state: _State, sampling: Sampling, *, turns: int
+    ) -> tuple[Termination, str]:
+        for turn in range(turns):
             room = min(self.limits.turn_tokens, self.limits.context_tokens - len(state.context))
             if room <= 0:
                 return "context", ""
