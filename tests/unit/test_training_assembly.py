@@ -104,6 +104,17 @@ def test_four_good_groups_of_32_scale_eightfold():
     assert [float(row.advantage.max()) for row in done.rows[:1]] == pytest.approx([16])
 
 
+def test_to_the_letter_of_the_paper_the_size_of_a_group_is_scaled_with():
+    groups = [group(f"g{number}", *CANONICAL) for number in range(4)]
+    groups += [group(f"t{number}", *FAILED) for number in range(28)]
+    done = assemble(groups, preset("rapo", replay=None, scale_by="attempts"))
+
+    assert done.statistics["advantage_scale"] == 5 / 4
+    assert values(done, "g0") == pytest.approx([2 * 5 / 4, *[-0.5 * 5 / 4] * 4])
+    with pytest.raises(ConfigError, match="scale_by is 'G'; choose groups or attempts"):
+        preset("rapo", scale_by="G")
+
+
 def test_a_lone_good_group_is_scaled_up_to_the_cap():
     groups = [group("good", *CANONICAL), *(group(f"t{n}", *SOLVED) for n in range(31))]
 

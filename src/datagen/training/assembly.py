@@ -336,7 +336,10 @@ def _advantages(
         if reward is not None
     }
     mine = {name: named[name] for group in ours for name, reward in group if reward is not None}
-    return mine, batch_scale(found.good, max_scale=algorithm.max_scale) if algorithm.scale else 1.0
+    if not algorithm.scale:
+        return mine, 1.0
+    size = max(map(len, everyone), default=0) if algorithm.scale_by == "attempts" else None
+    return mine, batch_scale(found.good, max_scale=algorithm.max_scale, literal_group_size=size)
 
 
 def _shaped(rollout: Rollout, algorithm: Algorithm, settings: AssemblySettings) -> float | None:

@@ -4,6 +4,7 @@
     preset("grpo", clip_high=0.28)                     a setting of the algorithm, of its loss or of its advantages
     preset("rapo", **{"prune.threshold": 0.8})         a setting of a part
     preset("rapo", replay=None, scale=False)           without parts
+    preset("rapo", scale_by="attempts")                to the letter of the paper
     preset("grpo", prune={}, loss={"dual_clip": 3.0})  with a part as it is by default; several settings of one
 
     name      advantages              loss                             aggregation       around it
@@ -93,13 +94,17 @@ class Algorithm:
     prune: Prune | None = None
     scale: bool = False
     """RAPO (b): advantages times groups / good groups."""
+    scale_by: Literal["groups", "attempts"] = "groups"
+    """What stands above that fraction. attempts: those at one question, which is the letter of the paper: its formula has G
+    there, and G is the size of a group elsewhere in it (spec fathom §2.3). That factor is below 1 where the good groups are
+    more than the attempts of each."""
     max_scale: float | None = None
     """Most that this factor may be; the paper has no such cap."""
     replay: Replay | None = None
     dynamic_sampling: bool = False
     """DAPO: groups without a signal are thrown away and others sampled in their place."""
     max_resamples: int = 10
-    """Rounds of that before it is an error."""
+    """Rounds of that after the first, at most; a batch that is still short is trained on as it is, and counted."""
     overlong: Overlong | None = None
     filter_overlong: bool = False
     """Attempts that were cut off at their last token train nothing (DAPO's overlong filtering)."""
@@ -109,6 +114,8 @@ class Algorithm:
             raise ConfigError(f"aggregation is {self.aggregation!r}; choose one of {', '.join(get_args(Aggregation))}")
         if self.success not in ("answer", "reward"):
             raise ConfigError(f"success is {self.success!r}; choose answer or reward")
+        if self.scale_by not in ("groups", "attempts"):
+            raise ConfigError(f"scale_by is {self.scale_by!r}; choose groups or attempts")
         if self.max_scale is not None and self.max_scale < 1:
             raise ConfigError(f"max_scale is {self.max_scale}; take at least 1, or leave it out")
 

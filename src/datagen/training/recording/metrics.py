@@ -85,7 +85,7 @@ _ALL = (
     Metric("solved_groups", "share", "Groups in which every attempt is right."),
     Metric("failed_groups", "share", "Groups in which none is."),
     Metric("carrying", "attempts", "Attempts that carry a gradient."),
-    Metric("advantage_scale", "", "RAPO's factor on all advantages: groups / good groups."),
+    Metric("advantage_scale", "", "RAPO's factor on all advantages: groups / good groups, or attempts of a group / good groups."),
     Metric("replayed", "attempts", "Failed attempts that gave way to an earlier success."),
     Metric("replay_age", "updates", "Age of the successes that were replayed, on average."),
     Metric("replay/questions", "questions", "Questions with a success in store."),
