@@ -141,7 +141,7 @@ class SweepTable:
         there = f"Finished: {len(self.runs)} of {len(self.plan.runs)} runs."
         lines = [f"{begun}; held out: {measured_set(self.plan)}{asked}. {there}"]
         if not self.open:
-            return [*lines, f"All {len(sweep.seeds)} seeds ({_numbers(sweep.seeds)}) of every arm are there."]
+            return [*lines, f"Every arm has all its seeds: {_numbers(sweep.seeds)}."]
         shared = f"seeds {_numbers(self.shared)}" if self.shared else "no seed"
         lines.append(
             f"**This sweep is not whole**: of seeds {_numbers(sweep.seeds)}, {shared} {'are' if self.shared else 'is'} there in every arm. "
