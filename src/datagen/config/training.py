@@ -177,6 +177,9 @@ class TrainingConfig(Section):
     """Folder of the run: config, checkpoints, curves, report, and the model."""
     seed: int = Field(default=7, ge=0, lt=1 << 63)
     """Every draw descends from it."""
+    stop_on: tuple[str, ...] = ()
+    """Rules whose alarm ends the run, such as not_a_number or no_calls; the last checkpoint stays, to resume from. Without
+    any, alarms are recorded and shown."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch; as many as torch finds where unset."""
     preface: str = ""
@@ -220,6 +223,7 @@ NOT_TRAINING_IDENTITY = {
     "checkpoints": "what is kept, not what is trained",
     "evaluation": "measuring changes no weight",
     "preface": "words of the report",
+    "stop_on": "when it ends, not what is trained until then",
     "arms": "trained after it, in folders of their own",
 }
 """Keys and whole sections that cannot change a trained weight, each with its reason."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -159,12 +160,13 @@ class Course:
         while not loop.done:
             with self._explained(loop, kept):
                 measured = loop.update()
-                self.recorder.record(loop.name, loop.updates, measured)
-            if not loop.done and _due(loop.updates, self.evaluation.every):
-                self._evaluate(loop, self.evaluation.modes)
+                self._record(partial(self.recorder.record, loop.name, loop.updates, measured))
+                if not loop.done and _due(loop.updates, self.evaluation.every):
+                    self._evaluate(loop, self.evaluation.modes)
             if not loop.done and _due(loop.updates, self.checkpoints.every):
                 kept.save(loop.updates, state)
-        self._evaluate(loop, self.evaluation.final_modes)
+        with self._explained(loop, kept):
+            self._evaluate(loop, self.evaluation.final_modes)
         saved = kept.save(loop.updates, state, lasting=True)
         save_policy(self.policy, self.folder / MODEL_NAME, self.world)
         done = {
@@ -188,7 +190,11 @@ class Course:
 
     def _evaluate(self, loop: Loop, modes: Sequence[Mode]) -> None:
         for record in self.measure(loop.name, loop.updates, loop.learner.version, modes):
-            self.recorder.evaluation(record)
+            self._record(partial(self.recorder.evaluation, record))
+
+    def _record(self, work: Callable[[], object]) -> None:
+        """On the first rank an alarm may end the run, and no other waits for it then."""
+        self.world.together(work)
 
     @contextmanager
     def _explained(self, loop: Loop, kept: Checkpoints) -> Iterator[None]:

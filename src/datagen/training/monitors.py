@@ -286,7 +286,7 @@ class Monitors:
             if alarm.rule in self._stop_on:
                 raise TrainingError(
                     f"{alarm.sentence} The run ends here, for stop_on names {alarm.rule!r}; the last checkpoint is whole. "
-                    "Resume it with other settings, or with the rule taken out of stop_on."
+                    "Resume without the rule in stop_on, or train anew with other settings."
                 )
 
     def _alarms(self, phase: str, step: int, found: Mapping[str, str | None], place: str = "") -> list[Alarm]:

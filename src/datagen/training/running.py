@@ -93,6 +93,7 @@ def _train(
 ) -> Trained:
     section = training_of(config)
     run = Path(section.directory)
+    monitors = Monitors(stop_on=section.stop_on)
     _refuse_ranks(section, world)
     world.lead(lambda: _claim(config, section, run, resume=resume))
     torch.manual_seed(section.seed)
@@ -111,7 +112,7 @@ def _train(
         recorder: Records = Unrecorded()
         if world.leads:
             heard = [progress, *listeners]
-            recorder = stack.enter_context(Recorder(run, watchers=[Monitors()], listeners=heard, say=progress.say))
+            recorder = stack.enter_context(Recorder(run, watchers=[monitors], listeners=heard, say=progress.say))
         place = Place(config, section, policy, room, run, world)
         exam = Exam(place)
         identity = training_identity(section)
