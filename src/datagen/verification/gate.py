@@ -17,6 +17,7 @@ Adding a gate: one file, one enumeration, one line in `funnel.standard_gates`, o
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -72,7 +73,7 @@ class GateSettings:
     """Day (ISO) that the newest evidence must reach where the recipe wants something recent."""
     fresh_recipes: tuple[Recipe, ...] = ("duetqa",)
     """Recipes whose newest evidence must reach the cutoff."""
-    sources: dict[Recipe, SourceRule] = field(default_factory=dict)
+    sources: Mapping[str, SourceRule] = field(default_factory=dict)
     """Missing recipes have the default rule."""
 
 
