@@ -228,7 +228,7 @@ def _bench(
 def gate_settings(gates: GatesConfig, cutoff: str | None) -> GateSettings:
     """The thresholds that the gates read, from the config's section."""
     plain = gates.model_dump(exclude={"benchmarks", "sources"})
-    rules = {recipe: SourceRule(**rule.model_dump()) for recipe, rule in gates.sources.items()}
+    rules: dict[str, SourceRule] = {recipe: SourceRule(**rule.model_dump()) for recipe, rule in gates.sources.items()}
     return GateSettings(**plain, sources=rules, cutoff=cutoff)
 
 
