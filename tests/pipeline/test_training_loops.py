@@ -158,6 +158,39 @@ def test_a_reward_function_that_always_raises_ends_the_run_with_its_sentence(tin
     assert read_metrics(tmp_path / "run") == []
 
 
+def test_a_share_of_tokens_of_high_entropy_is_learned_from_alone(tiny_training, tmp_path):
+    teach(
+        tiny_training(
+            "training.sft=none",
+            "training.evaluation.final_modes=[]",
+            "training.rl.updates=1",
+            "training.rl.overrides={high_entropy_share = 0.2}",
+        )
+    )
+
+    (line,) = read_metrics(tmp_path / "run")
+    assert line.values["kept_weight"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_an_alarm_that_stop_on_names_ends_the_run_which_goes_on_without_it(tiny_training, tmp_path):
+    # A policy of random weights never calls a tool.
+    small = (
+        "training.sft=none",
+        "training.rl.updates=5",
+        "training.evaluation.final_modes=[]",
+        "training.evaluation.every=0",
+    )
+    with pytest.raises(TrainingError, match=r"never calls a tool.*stop_on names 'no_calls'.*update 2 is whole"):
+        teach(tiny_training(*small, "training.stop_on=['no_calls']"))
+    assert len(read_metrics(tmp_path / "run")) == 3
+
+    teach(tiny_training(*small), resume=True)
+
+    assert [line.step for line in read_metrics(tmp_path / "run")] == [1, 2, 3, 4, 5]
+    with pytest.raises(ConfigError, match="stop_on names no_call, which is no rule"):
+        teach(tiny_training("training.stop_on=['no_call']"), resume=True)
+
+
 def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint_whole(tiny_training, tmp_path):
     config = tiny_training("training.sft=none", 'training.rl.reward="training_rewards:not_a_number"')
 

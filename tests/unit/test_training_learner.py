@@ -160,6 +160,16 @@ def test_logprobs_are_in_the_order_of_rows_and_zero_elsewhere():
         assert (logprobs[one.trained] < 0).all()
 
 
+@pytest.mark.parametrize("layout", ["packed", "padded"])
+def test_entropies_are_those_of_the_whole_distribution_at_trained_tokens(layout):
+    one, given = learner(layout=layout), rows([9, 30, 5])
+    for each, found in zip(given, one.entropies(given), strict=True):
+        with torch.no_grad():
+            logits = one.model(input_ids=torch.from_numpy(each.input_ids)[None]).logits[0, :-1].float()
+        wanted = torch.distributions.Categorical(logits=logits).entropy().numpy()
+        np.testing.assert_allclose(found[1:], np.where(each.trained[1:], wanted, 0), atol=1e-5)
+
+
 def test_logprobs_need_no_advantages_and_rows_without_trained_tokens_stay_zero():
     bare = with_streams(row(8, seed=1), advantage=None, old_logprobs=None)
     empty = TrainRow(np.arange(5))

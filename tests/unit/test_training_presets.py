@@ -65,6 +65,14 @@ def test_rapo_is_the_paper_with_all_three_parts():
     assert [scale * value for value in found.values[0]] == pytest.approx([4, -1, -1, -1, -1])
 
 
+def test_a_share_of_high_entropy_lies_between_0_and_1_and_goes_without_a_floor():
+    assert preset("grpo", high_entropy_share=0.2).high_entropy_share == 0.2
+    with pytest.raises(ConfigError, match="high_entropy_share is 0; it lies above 0"):
+        preset("grpo", high_entropy_share=0)
+    with pytest.raises(ConfigError, match="drop one of the two"):
+        preset("grpo", high_entropy_share=0.2, entropy_floor=0.5)
+
+
 def test_the_parts_of_rapo_can_be_switched_one_by_one():
     assert preset("rapo", prune=None).prune is None
     assert preset("rapo", replay=None).replay is None

@@ -244,6 +244,14 @@ class Learner:
 
         `adapters=False` leaves out low-rank adapters: the reference model.
         """
+        return self._spread(rows, "none", adapters=adapters)
+
+    def entropies(self, rows: Sequence[TrainRow]) -> list[Floats]:
+        """In nats, at the trained tokens of each row under the weights as they are; 0 at other tokens."""
+        return self._spread(rows, "measured", adapters=True)
+
+    def _spread(self, rows: Sequence[TrainRow], entropy: Entropy, *, adapters: bool) -> list[Floats]:
+        """Log-probabilities, or entropies where they are asked for, in the order of rows."""
         found: dict[int, Floats] = {}
         trained = [place for place, row in enumerate(rows) if row.trained.any()]
         places = [trained[one] for one in self.reduction.share([rows[place] for place in trained])]
@@ -252,11 +260,12 @@ class Learner:
         with torch.no_grad(), contextlib.nullcontext() if adapters else without_adapters(self.model):
             for number in range(self.reduction.most(len(parts))):
                 part = parts[number] if number < len(parts) else _idle(self.layout)
-                logprobs, _ = self._forward(to_batch(part, self.device), "none")
+                logprobs, entropies = self._forward(to_batch(part, self.device), entropy)
+                values = logprobs if entropies is None else entropies
                 if number < len(parts):
                     masks = [(places[place], row.trained) for place, row in zip(part.places, part.rows, strict=True)]
                     ends = np.cumsum([mask.sum() for _, mask in masks])
-                    for (place, mask), each in zip(masks, np.split(logprobs.cpu().numpy(), ends[:-1]), strict=True):
+                    for (place, mask), each in zip(masks, np.split(values.cpu().numpy(), ends[:-1]), strict=True):
                         found[place] = np.zeros(len(mask), dtype=np.float32)
                         found[place][mask] = each
         found = dict(self.reduction.join(found))

@@ -14,10 +14,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
+
+import numpy as np
+import torch
 
 from datagen.agents.budget import Budget, Limits
 from datagen.config.reinforcement import RlConfig, SamplingConfig
@@ -32,12 +35,15 @@ from datagen.training.engines.timing import TimedEngine
 from datagen.training.episodes import EpisodeLimits, Episodes
 from datagen.training.grading import Grader, refuse_constant_fault
 from datagen.training.learner import Learner, StepReport
+from datagen.training.objectives.correction import high_entropy_floor
+from datagen.training.objectives.policy import PolicyLoss
 from datagen.training.objectives.presets import Algorithm
 from datagen.training.questions import QuestionSet
 from datagen.training.reference import Reference
 from datagen.training.replay import ReplayStore
 from datagen.training.resampling import Refill
 from datagen.training.rollout import Group, Rollout
+from datagen.training.rows import TrainRow
 from datagen.training.sft import Count, step_measures
 from datagen.training.state import Stateful
 
@@ -256,7 +262,17 @@ class Reinforcement:
         return done
 
     def _learned(self, done: Assembled) -> list[StepReport]:
-        return [self.learner.step(rows, self._stage.algorithm.loss) for rows in done.minibatches]
+        return [self.learner.step(rows, self._loss(rows)) for rows in done.minibatches]
+
+    def _loss(self, rows: Sequence[TrainRow]) -> PolicyLoss:
+        """That of the algorithm; where it learns from tokens of high entropy alone, with the floor of these rows."""
+        loss, share = self._stage.algorithm.loss, self._stage.algorithm.high_entropy_share
+        if share is None:
+            return loss
+        found = zip(rows, self.learner.entropies(rows), strict=True)
+        reinforced = [entropies[row.rl_weight != 0] for row, entropies in found if row.rl_weight is not None]
+        floor = high_entropy_floor(torch.from_numpy(np.concatenate(reinforced)), share)
+        return replace(loss, entropy_floor=floor)
 
     def _renew(self) -> None:
         rollouts, version = self._rollouts, self.version

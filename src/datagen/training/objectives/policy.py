@@ -29,7 +29,7 @@ from torch import Tensor
 from datagen.errors import ConfigError, TrainingError
 from datagen.training.objectives.correction import Correction, near_enough
 from datagen.training.objectives.finite import require_finite
-from datagen.training.objectives.kl import VERL_OUTPUT_CLAMP, KLKind, kl_estimate
+from datagen.training.objectives.kl import VERL_INPUT_CLAMP, VERL_OUTPUT_CLAMP, KLKind, kl_estimate
 from datagen.training.objectives.ratios import VERL_LOG_RATIO_CLAMP, RatioLevel, log_ratios
 from datagen.training.tokens import Loss, TokenBatch
 
@@ -66,7 +66,8 @@ class PolicyLoss:
     off_policy_limit: float | None = None
     """Nats per token: drops sequences of negative advantage that the policy has moved away from."""
     entropy_floor: float | None = None
-    """Nats: only tokens of at least this entropy are reinforced (`correction.high_entropy_floor`). Denominators stay."""
+    """Nats: only tokens of at least this entropy are reinforced. Denominators stay. `Algorithm.high_entropy_share` sets it anew
+    in every update."""
 
     def __post_init__(self) -> None:
         for field, choices in (("kind", ("clip", "cispo")), ("ratio", get_args(RatioLevel)), ("kl", get_args(KLKind))):
@@ -102,7 +103,7 @@ class PolicyLoss:
         factor = self._factor(given, tokens)
         value = (tokens.rl_weight * (surrogate if factor is None else surrogate * factor)).sum()
         value = value - (tokens.ce_weight * given.logprobs).sum()
-        bound = {"input_clamp": VERL_LOG_RATIO_CLAMP, "output_clamp": VERL_OUTPUT_CLAMP} if self.kl_clamp else {}
+        bound = {"input_clamp": VERL_INPUT_CLAMP, "output_clamp": VERL_OUTPUT_CLAMP} if self.kl_clamp else {}
         divergence = kl_estimate(given.logprobs, given.reference, self.kl, **bound)
         value = value + (tokens.kl_weight * (divergence if self.kl_gradient else divergence.detach())).sum()
         if self.entropy_coef:

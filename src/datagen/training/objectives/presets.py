@@ -84,6 +84,9 @@ class Algorithm:
     aggregation: Aggregation = "sequence_mean"
     max_length: int | None = None
     """Divisor of the aggregation constant_length."""
+    high_entropy_share: float | None = None
+    """Reinforces this share of the tokens of an update alone, those of the highest entropy: 0.2 in the 80/20 rule (spec
+    rl_algorithms §1.5). Costs a forward pass more."""
     count_empty: bool = False
     """Whether sequences without a trained token count as sequences (TRL: yes, verl: no)."""
     kl_coef: float = 0.0
@@ -114,6 +117,10 @@ class Algorithm:
             raise ConfigError(f"aggregation is {self.aggregation!r}; choose one of {', '.join(get_args(Aggregation))}")
         if self.success not in ("answer", "reward"):
             raise ConfigError(f"success is {self.success!r}; choose answer or reward")
+        if self.high_entropy_share is not None and not 0 < self.high_entropy_share <= 1:
+            raise ConfigError(f"high_entropy_share is {self.high_entropy_share}; it lies above 0 and at most at 1")
+        if self.high_entropy_share is not None and self.loss.entropy_floor is not None:
+            raise ConfigError("high_entropy_share sets loss.entropy_floor in every update; drop one of the two")
         if self.scale_by not in ("groups", "attempts"):
             raise ConfigError(f"scale_by is {self.scale_by!r}; choose groups or attempts")
         if self.max_scale is not None and self.max_scale < 1:
