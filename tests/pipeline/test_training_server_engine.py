@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 import torch
-from tests.pipeline.training_server import PROMPT, teacher_forced, tiny_model, trained_adapter, until
+from tests.pipeline.training_server import PROMPT, FixedWeights, teacher_forced, tiny_model, trained_adapter, until
 
 from datagen.clients.retrying import Patience
 from datagen.errors import ConfigError, EngineError
@@ -21,7 +21,6 @@ from datagen.training.engines.practice_model import PracticeModel
 from datagen.training.engines.practice_server import running
 from datagen.training.engines.server import ServerEngine
 from datagen.training.engines.server_lines import ServerLines
-from datagen.training.engines.sync_base import FixedWeights
 from datagen.training.engines.weight_sync import AdapterSync
 from datagen.training.rollout import Rollout
 

@@ -28,7 +28,6 @@ from datagen.training.engines.practice_model import PracticeModel
 from datagen.training.engines.practice_server import running
 from datagen.training.engines.server import ServerEngine
 from datagen.training.engines.server_lines import ServerLines
-from datagen.training.engines.sync_base import FixedWeights
 from datagen.training.engines.transports import FileTransport
 from datagen.training.engines.weight_sync import AdapterSync, ReloadSync, TransferSync
 
@@ -465,8 +464,3 @@ def test_new_requests_never_find_what_older_weights_left_even_where_the_cache_st
 
     assert completion.cached_tokens == 0
     assert agrees(completion, other_model())
-
-
-def test_fixed_weights_take_no_others():
-    with pytest.raises(EngineError, match="fixed"):
-        asyncio.run(FixedWeights("base").publish(1, {}))

@@ -13,6 +13,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from datagen.training.engines.server_wire import Serving
+from datagen.training.engines.sync_base import NamedWeights
+
 VOCABULARY = 64
 PROMPT = (5, 9, 2, 33, 17)
 
@@ -61,6 +64,26 @@ def trained_adapter(token: int, folder: Path, *, steps: int = 30) -> Any:
         optimizer.step()
     model.save_pretrained(folder)
     return model.eval()
+
+
+class FixedWeights:
+    """Implements `WeightSync` for servers whose weights stay what they are."""
+
+    def __init__(self, model: str) -> None:
+        self.serving = Serving(0, model)
+
+    @property
+    def version(self) -> int:
+        return self.serving.version
+
+    async def publish(self, version: int, weights: NamedWeights | Path) -> None:
+        raise AssertionError(f"{len(str(weights))} characters of version {version}, for weights that stay")
+
+    async def holds(self, url: str) -> bool | None:
+        return url != ""
+
+    async def restore(self, url: str) -> bool:
+        return url != ""
 
 
 def teacher_forced(model: Any, prompt, token_ids, *, temperature: float = 1.0) -> torch.Tensor:

@@ -20,7 +20,6 @@ from datagen.training.learner import Learner
 from datagen.training.models import tiny_qwen3
 from datagen.training.objectives.presets import Algorithm, preset
 from datagen.training.optimizers import OptimizerSettings
-from datagen.training.recording.figures import attempt_figures
 from datagen.training.replay import ReplaySettings, ReplayStore
 from datagen.training.resampling import Refill, carries_signal
 from datagen.training.rollout import Group, Rollout, Sampled
@@ -547,20 +546,6 @@ def test_statistics_are_of_what_was_sampled():
         "advantage_scale": 1, "infrastructure_failures": 1 / 3, "staleness_max": 2,
     }  # fmt: skip
     assert {name: told[name] for name in expected} == pytest.approx(expected)
-
-
-@QUICK
-@given(batches)
-def test_statistics_agree_with_the_figures_of_a_recorder(rows):
-    groups = batch_of(rows)
-    told, figures = assemble(groups, PLAIN, now=4).statistics, attempt_figures(groups, version=4)
-
-    # An attempt at the mean of its group carries none, and replay adds some: a recorder cannot know.
-    figures.pop("carrying")
-    shared = told.keys() & figures.keys()
-    assert {"tool_calls", "infrastructure_failures", "staleness"} <= shared
-    assert {name: told[name] for name in shared} == pytest.approx({name: figures[name] for name in shared})
-    assert all(figures[name] is None for name in figures.keys() - shared - {"staleness_max"})
 
 
 def test_tied_groups_are_told_apart_by_their_answers():

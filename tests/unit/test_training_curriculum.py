@@ -74,16 +74,14 @@ def test_a_drawn_out_epoch_says_what_to_call_next():
 
 
 @QUICK
-@given(st.integers(0, 11), st.integers(0, 7), st.booleans())
-def test_a_resume_in_the_middle_of_an_epoch_draws_what_was_left(drawn, seed, given_back):
-    def run(pool: QuestionPool, draws: int, start: int = 0) -> list[list[str]]:
+@given(st.integers(0, 11), st.integers(0, 7))
+def test_a_resume_in_the_middle_of_an_epoch_draws_what_was_left(drawn, seed):
+    def run(pool: QuestionPool, draws: int) -> list[list[str]]:
         seen = []
-        for number in range(start, start + draws):
+        for _ in range(draws):
             if pool.epoch_done:
                 pool.end_epoch()
             batch = pool.draw()
-            if given_back and number % 3 == 1:
-                pool.give_back(batch[:2])
             # Those whose number and epoch add up to an even number are solved.
             pool.tally({q: (5 * ((int(q[1:]) + pool.epoch) % 2 == 0), 5) for q in batch})
             seen.append(batch)
@@ -99,7 +97,7 @@ def test_a_resume_in_the_middle_of_an_epoch_draws_what_was_left(drawn, seed, giv
     second.load_state_dict(state)
 
     assert second.state_dict() == state
-    assert before + run(second, 16 - drawn, drawn) == straight
+    assert before + run(second, 16 - drawn) == straight
     assert second.state_dict() == whole.state_dict()
 
 
@@ -112,14 +110,6 @@ def test_questions_that_were_under_way_at_a_checkpoint_are_drawn_again_first():
 
     assert later.draw() == under_way
     assert sorted(done + under_way + flat(whole_epoch(later))) == QUESTIONS
-
-
-def test_questions_that_are_given_back_come_again_before_all_others():
-    pool = QuestionPool(QUESTIONS, PoolSettings(batch=3))
-    first = pool.draw()
-    pool.give_back(first[1:])
-
-    assert pool.draw()[:2] == first[1:]
 
 
 def test_a_state_of_other_questions_or_another_seed_is_refused():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from datagen.errors import TrainingError
 from datagen.training.objectives.aggregation import Totals
-from datagen.training.rollout import Rollout, Sampled
-from datagen.training.sft_rows import imitated_rows, preference_rows, sft_rows
+from datagen.training.rollout import Sampled
+from datagen.training.sft_rows import preference_rows, sft_rows
 
 QUICK = settings(max_examples=60, deadline=None)
 
@@ -19,11 +19,6 @@ def sequence(written: str, *, first: int = 10) -> Sampled:
     """ "..xx" is a sequence of four tokens, of which the model wrote two."""
     marks = np.array([mark == "x" for mark in written])
     return Sampled(np.arange(first, first + len(written)), marks, np.zeros(len(written), np.float32))
-
-
-def rollout(name: str, correct: bool | None, *written: str) -> Rollout:
-    parts = tuple(sequence(one) for one in written)
-    return Rollout("q", name, parts, None if correct is None else float(correct), correct, "answered")
 
 
 def test_tokens_that_were_written_share_the_mean_over_the_update_and_others_weigh_nothing():
@@ -52,13 +47,6 @@ def test_a_mean_over_attempts_holds_for_attempts_in_several_sequences():
     rows = sft_rows([sequence(".xx"), sequence(".xx"), sequence(".x")], mode="sequence_mean", attempts=["a", "a", "b"])
 
     assert [float(row.ce_weight.max()) for row in rows] == pytest.approx([1 / 8, 1 / 8, 1 / 2])
-
-
-def test_only_right_attempts_are_imitated():
-    rows = imitated_rows([rollout("a", True, ".xx", ".x"), rollout("b", False, ".xxx"), rollout("c", None, ".x")])
-
-    assert [row.rollout_id for row in rows] == ["a", "a"]
-    assert sum(float(row.ce_weight.sum()) for row in rows) == pytest.approx(1.0)
 
 
 def test_the_two_of_a_pair_have_one_bundle_and_weigh_what_the_model_wrote():

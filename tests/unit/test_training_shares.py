@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.errors import TrainingError
-from datagen.training.distributed import Ranks, World, distributed, shard_rows, sharding
+from datagen.training.distributed import Ranks, World, distributed, sharding, share_of_rows
 from datagen.training.rows import TrainRow
 
 torch.set_num_threads(1)
@@ -25,7 +25,7 @@ def row(length: int, number: int, bundle: str = "") -> TrainRow:
 def test_every_row_goes_to_one_rank_in_order_bundles_whole_and_tokens_even(described, world):
     rows = [row(length, number, bundle) for number, (length, bundle) in enumerate(described)]
 
-    shares = [shard_rows(rows, rank, world) for rank in range(world)]
+    shares = [[rows[place] for place in share_of_rows(rows, rank, world)] for rank in range(world)]
 
     numbers = [[int(one.rollout_id) for one in share] for share in shares]
     assert sorted(number for share in numbers for number in share) == list(range(len(rows)))
@@ -44,7 +44,7 @@ def test_every_row_goes_to_one_rank_in_order_bundles_whole_and_tokens_even(descr
 def test_a_single_rank_is_given_all_rows():
     rows = [row(3, 0), row(9, 1), row(4, 2)]
 
-    assert shard_rows(rows, 0, 1) == rows
+    assert share_of_rows(rows, 0, 1) == [0, 1, 2]
 
 
 def test_without_torchrun_there_is_a_world_of_one(monkeypatch):

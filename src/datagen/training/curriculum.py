@@ -112,12 +112,13 @@ class QuestionPool:
         self.curriculum = curriculum or Curriculum()
         self.epoch = 0
         self.position = 0
-        """Questions of the epoch that were drawn, those aside that were given back."""
+        """Questions of the epoch that were drawn, those that wait included."""
         self.recycled = 0
         """Times that a question came back."""
         self._running = Selection()
         self._order: list[str] | None = None
         self._waiting: list[str] = []
+        """Drawn before a resume, and to be drawn again."""
         self._tallies: dict[str, tuple[int, int]] = {}
         self._pruned_at: dict[str, int] = {}
 
@@ -138,10 +139,6 @@ class QuestionPool:
         fresh = self.order[self.position : self.position + wanted - len(again)]
         self.position += len(fresh)
         return again + fresh
-
-    def give_back(self, questions: Sequence[str]) -> None:
-        """Draw these again before any other of the epoch: nothing came of them."""
-        self._waiting = [*questions, *self._waiting]
 
     @property
     def epoch_done(self) -> bool:

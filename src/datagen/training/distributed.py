@@ -232,8 +232,3 @@ def share_of_rows(rows: Sequence[TrainRow], rank: int, world: int) -> list[int]:
         if lightest == rank:
             mine += units[number]
     return sorted(mine)
-
-
-def shard_rows(rows: Sequence[TrainRow], rank: int, world: int) -> list[TrainRow]:
-    """The rows of one rank (`share_of_rows`)."""
-    return [rows[place] for place in share_of_rows(rows, rank, world)]

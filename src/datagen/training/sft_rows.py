@@ -11,14 +11,14 @@ their weights hold its denominators.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datagen.errors import TrainingError
 from datagen.training.objectives.aggregation import Aggregation, Totals, coefficients, step_totals
-from datagen.training.rollout import Rollout, Sampled
+from datagen.training.rollout import Sampled
 from datagen.training.rows import TrainRow
 
 
@@ -61,15 +61,6 @@ def _weights(part: Sampled, weight: float, context: float) -> NDArray[np.float32
     weights = np.where(part.written, np.float32(weight), np.float32(context))
     weights[0] = 0
     return weights
-
-
-def imitated_rows(
-    rollouts: Iterable[Rollout], *, mode: Aggregation = "token_mean", whole: Totals | None = None
-) -> list[TrainRow]:
-    """Rows of the attempts whose answer is right (rejection sampling); replayed ones count like any other."""
-    right = [rollout for rollout in rollouts if rollout.correct]
-    parts = [(part, rollout.rollout_id) for rollout in right for part in rollout.sequences]
-    return sft_rows([part for part, _ in parts], mode=mode, whole=whole, attempts=[name for _, name in parts])
 
 
 def preference_rows(

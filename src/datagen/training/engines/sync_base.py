@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from datagen.errors import EngineError
 from datagen.training.engines.server_wire import Serving
 
 if TYPE_CHECKING:
@@ -42,23 +41,3 @@ class WeightSync(Protocol):
         Raises `EndpointError` where it does not answer.
         """
         ...
-
-
-class FixedWeights:
-    """Weights that never change: for evaluation."""
-
-    def __init__(self, model: str, version: int = 0) -> None:
-        self.serving = Serving(version, model)
-
-    @property
-    def version(self) -> int:
-        return self.serving.version
-
-    async def publish(self, version: int, weights: NamedWeights | Path) -> None:  # noqa: ARG002  the protocol's signature
-        raise EngineError("this engine's weights are fixed; give it an AdapterSync, a TransferSync or a ReloadSync.")
-
-    async def holds(self, url: str) -> bool | None:  # noqa: ARG002  any server has them
-        return True
-
-    async def restore(self, url: str) -> bool:  # noqa: ARG002  as above
-        return True
