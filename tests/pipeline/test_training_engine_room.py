@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,10 @@ from datagen.training.engines.base import Sampling
 from datagen.training.engines.practice_model import PracticeModel
 from datagen.training.engines.practice_server import running
 from datagen.training.framing.compact import MARKS, CompactFraming
+from datagen.training.models import tiny_qwen3
 from datagen.training.policy_folder import TrainedPolicy
+from datagen.training.recording.stream import read_metrics
+from datagen.training.running import train
 from datagen.training.tokenizer import CompactTokenizer
 
 pytestmark = pytest.mark.pipeline
@@ -105,3 +109,32 @@ def test_no_more_requests_are_under_way_than_the_room_was_opened_for(tmp_path):
             room.wait(asked(room.engine))
 
         assert server.seen.most_at_once == 2
+
+
+def test_a_training_whose_servers_run_ahead_says_how_long_it_waited_and_how_old_attempts_were(
+    tiny_training, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))  # the config names a function in `training_rewards`
+    served = tiny_qwen3(400, layers=2, hidden=32, heads=2, ffn=48, positions=1024, seed=7)
+    with running(PracticeModel(served.eval(), name="base")) as server:
+        train(
+            tiny_training(
+                "training.sft=none",
+                "training.rl.updates=3",
+                "training.rl.minibatches=1",
+                "training.rl.staleness=1",
+                "training.evaluation.final_modes=[]",
+                "training.evaluation.every=0",
+                f'training.engine={{kind = "server", urls = ["{server.url}"], model = "base", sync = "weights"}}',
+            ),
+            quiet=True,
+            report=False,
+        )
+
+    values = [line.values for line in read_metrics(tmp_path / "run")]
+    assert all(0 < one["waiting"] <= 1 for one in values)
+    assert values[0]["staleness_max"] == 0
+    assert max(one["staleness_max"] for one in values) == 1
+    assert all(0 < one["generation_s"] <= one["attempt_s"] for one in values)
+    # What the server draws from is what the learner computes.
+    assert values[0]["logprob_gap_max"] < 1e-3
