@@ -208,7 +208,7 @@ def run_sweep(
     refuse_other_settings(plan)
     wanted = list(plan.runs if only is None else only)
     left = [run for run in wanted if outcome_of(run).state != "finished"]
-    if left:
+    if left and not _is_prepared(plan):
         _in_process(prepare, plan)
     slots = ThreadPoolExecutor(workers, thread_name_prefix="sweep")
     try:
@@ -267,15 +267,23 @@ def prepare(plan: SweepPlan) -> None:
             "name another with --set training.model.path=FOLDER."
         )
     practise(section)
-    file, asked = plan.folder / START_FILE, _asked(section)
-    if not file.exists() or storage.read_json(file)["asked"] != asked:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        storage.write_json(file, {"asked": asked, "records": _measured(plan.runs[0].config, section)})
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    records = _measured(plan.runs[0].config, section)
+    storage.write_json(plan.folder / START_FILE, {"asked": _asked(section), "records": records})
+
+
+def _is_prepared(plan: SweepPlan) -> bool:
+    file = plan.folder / START_FILE
+    return file.exists() and bool(storage.read_json(file)["asked"] == _asked(plan.runs[0].section))
 
 
 def _asked(section: TrainingConfig) -> dict[str, Any]:
-    """What the start is measured on."""
-    return {"policy": section.model.path, "evaluation": section.evaluation.model_dump(mode="json")}
+    """What there was to prepare; where it differs, the start is measured again."""
+    return {
+        "policy": section.model.path,
+        "evaluation": section.evaluation.model_dump(mode="json"),
+        "practice": [one.model_dump(mode="json") for one in section.practice],
+    }
 
 
 def _measured(config: DatagenConfig, section: TrainingConfig) -> list[dict[str, Any]]:
