@@ -176,6 +176,22 @@ def test_a_run_under_other_settings_is_neither_gone_on_with_nor_told(sweep):
             act(changed)
 
 
+def test_a_sweep_without_a_start_says_where_it_was_looked_for(sweep):
+    with pytest.raises(ConfigError, match=r"start/model holds no \*\.safetensors"):
+        run_sweep(sweep())
+
+
+def test_arms_do_not_begin_with_other_weights_than_those_that_were_trained(sweep):
+    plan = sweep()
+    Path("start/model").mkdir(parents=True)
+    Path("start/model/model.safetensors").write_bytes(b"trained anew")
+    begin(plan.runs[0])
+    storage.write_json(plan.folder / "start.json", {"asked": {"weights": "of before"}, "records": []})
+
+    with pytest.raises(RunDirectoryError, match=r"start/model has other weights than the runs in sweep began with"):
+        run_sweep(plan)
+
+
 # What it came to -----------------------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ from datagen.config import DatagenConfig, TrainingConfig, load_config
 from datagen.config.sweeps import SweepConfig, load_sweep
 from datagen.config.training import changed_training_keys
 from datagen.errors import ConfigError, DatagenError, RunDirectoryError, TrainingError, WorkerDiedError, boundary
+from datagen.pipeline.trained import weights_digest
 from datagen.runs.workers import end_with_parent
 
 State = Literal["finished", "failed", "begun", "missing"]
@@ -208,8 +209,11 @@ def run_sweep(
     refuse_other_settings(plan)
     wanted = list(plan.runs if only is None else only)
     left = [run for run in wanted if outcome_of(run).state != "finished"]
-    if left and not _is_prepared(plan):
-        _in_process(prepare, plan)
+    if left:
+        weights = weights_digest(plan.runs[0].section.model.path)
+        _refuse_other_start(plan, weights)
+        if _start(plan).get("asked") != _asked(plan.runs[0].section, weights):
+            _in_process(prepare, plan, weights)
     slots = ThreadPoolExecutor(workers, thread_name_prefix="sweep")
     try:
         futures = [slots.submit(_carried, run) for run in left]
@@ -255,35 +259,39 @@ def train_run(config: DatagenConfig) -> None:
     train(config, resume=True, quiet=True, report=False)
 
 
-def prepare(plan: SweepPlan) -> None:
+def prepare(plan: SweepPlan, weights: str) -> None:
     """Make the practice that is missing, once for all runs, and measure the policy that they begin with."""
-    from datagen.training.policy_folder import is_policy
     from datagen.training.running import practise
 
     section = plan.runs[0].section
-    if not is_policy(section.model.path):
-        raise ConfigError(
-            f"{section.model.path} holds no policy for the arms to begin with. Train it first (`datagen train CONFIG`), or "
-            "name another with --set training.model.path=FOLDER."
-        )
     practise(section)
     plan.folder.mkdir(parents=True, exist_ok=True)
     records = _measured(plan.runs[0].config, section)
-    storage.write_json(plan.folder / START_FILE, {"asked": _asked(section), "records": records})
+    storage.write_json(plan.folder / START_FILE, {"asked": _asked(section, weights), "records": records})
 
 
-def _is_prepared(plan: SweepPlan) -> bool:
+def _start(plan: SweepPlan) -> dict[str, Any]:
     file = plan.folder / START_FILE
-    return file.exists() and bool(storage.read_json(file)["asked"] == _asked(plan.runs[0].section))
+    return dict(storage.read_json(file)) if file.exists() else {}
 
 
-def _asked(section: TrainingConfig) -> dict[str, Any]:
+def _asked(section: TrainingConfig, weights: str) -> dict[str, Any]:
     """What there was to prepare; where it differs, the start is measured again."""
     return {
-        "policy": section.model.path,
+        "weights": weights,
         "evaluation": section.evaluation.model_dump(mode="json"),
         "practice": [one.model_dump(mode="json") for one in section.practice],
     }
+
+
+def _refuse_other_start(plan: SweepPlan, weights: str) -> None:
+    """Arms of one table begin with the same weights, also where one of them is trained a week later."""
+    before = _start(plan).get("asked", {}).get("weights", weights)
+    if before != weights and any(outcome_of(run).state != "missing" for run in plan.runs):
+        raise RunDirectoryError(
+            f"{plan.runs[0].section.model.path} has other weights than the runs in {plan.folder} began with. Give the sweep "
+            f"another directory, or begin it anew after `rm -r {plan.folder}`."
+        )
 
 
 def _measured(config: DatagenConfig, section: TrainingConfig) -> list[dict[str, Any]]:
