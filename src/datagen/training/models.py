@@ -75,14 +75,14 @@ def tiny_qwen3(
     return model
 
 
-def load_model(path: str | Path, *, dtype: Precision = "float32", attn: str = "sdpa") -> nn.Module:
+def load_model(path: str | Path, *, dtype: Precision = "float32") -> nn.Module:
     """A causal language model from a folder or a name as transformers reads it. Raises `CheckpointError`."""
     from transformers import AutoModelForCausalLM
 
     what = f"the model {str(path)!r} cannot be read; give a folder with config.json and weights, or a name on the hub"
     with boundary(CheckpointError, what):
         model: nn.Module = AutoModelForCausalLM.from_pretrained(
-            str(path), dtype=getattr(torch, dtype), attn_implementation=attn
+            str(path), dtype=getattr(torch, dtype), attn_implementation="sdpa"
         )
     return model
 
