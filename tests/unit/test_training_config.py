@@ -210,3 +210,16 @@ def test_reading_a_config_loads_no_model_runtime():
     code = "import sys, datagen.config; print([m for m in ('torch', 'transformers') if m in sys.modules])"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_none_leaves_a_part_out_and_stays_a_word_where_it_is_one():
+    from datagen.training.stages import algorithm_of
+
+    def algorithm(**overrides):
+        return algorithm_of(RlConfig(algorithm="rapo", overrides=overrides))
+
+    assert algorithm().prune is not None
+    assert algorithm(prune="none").prune is None
+    assert algorithm(**{"advantage.scale": "none"}).advantage.scale == "none"
+    assert algorithm(advantage={"scale": "none"}).advantage.scale == "none"
+    assert algorithm(loss={"dual_clip": "none", "clip_high": 0.3}).loss.dual_clip is None

@@ -162,11 +162,14 @@ class _RlOpener:
 
 def algorithm_of(section: RlConfig) -> Algorithm:
     """The preset with what the config lays over it."""
-    return preset(section.algorithm, **{name: _plain(value) for name, value in section.overrides.items()})
+    return preset(section.algorithm, **{name: _plain(name, value) for name, value in section.overrides.items()})
 
 
-def _plain(value: Any) -> Any:
-    return None if value == LEFT_OUT else value
+def _plain(name: str, value: Any) -> Any:
+    """An override as the preset takes it, at any depth. How advantages are scaled has a "none" of its own."""
+    if isinstance(value, Mapping):
+        return {key: _plain(key, inner) for key, inner in value.items()}
+    return None if value == LEFT_OUT and name.rpartition(".")[2] != "scale" else value
 
 
 def stage_updates(section: RlConfig, questions: int) -> int:
