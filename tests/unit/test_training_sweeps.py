@@ -6,17 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from datagen import storage
 from datagen.config.sweeps import load_sweep
 from datagen.errors import ConfigError, RunDirectoryError
 from datagen.training.recording import EvaluationRecord, Recorder
+from datagen.training.sft import Count
 from datagen.training.stages import algorithm_of
 from datagen.training.sweep_curves import mean_curve
 from datagen.training.sweep_figures import COLUMNS, COMPUTE, RunFigures
 from datagen.training.sweep_table import Cell, tabulate, write_table
 from datagen.training.sweeping import SweepPlan, SweepRun, outcome_of, plan_sweep, run_sweep
 
+torch.set_num_threads(1)
 SHIPPED = sorted((Path(__file__).parents[2] / "data" / "sweeps").glob("*.toml"))
 BASE = """
 [training.model]
@@ -174,6 +177,17 @@ def test_a_run_under_other_settings_is_neither_gone_on_with_nor_told(sweep):
             RunDirectoryError, match=r"grpo/seed-1 was trained under other settings.*learning_rate.*rm -r"
         ):
             act(changed)
+
+
+def test_the_attempts_that_end_a_run_are_those_of_before_a_resume_as_well():
+    count, resumed = Count(), Count()
+    count.add(100, attempts=16)
+    count.add(100, attempts=8)
+
+    resumed.load_state_dict(count.state_dict())
+    resumed.add(100, attempts=1)
+
+    assert (resumed.updates, resumed.tokens, resumed.attempts) == (3, 300, 25)
 
 
 def test_a_sweep_without_a_start_says_where_it_was_looked_for(sweep):
