@@ -1,4 +1,7 @@
-"""Our update on frozen rollouts, and a plain padded loop: `python ours.py FOLDER ROUNDS WAY`."""
+"""Our update on frozen rollouts, and a plain padded loop: `python ours.py FOLDER ROUNDS WAY`.
+
+WAY is "ours" or "padded", which reinforce, or "sft", which imitates what was written.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from datagen.training.learner import Learner
 from datagen.training.models import load_model
 from datagen.training.objectives.policy import PolicyLoss
+from datagen.training.objectives.supervised import SupervisedLoss
 from datagen.training.optimizers import OptimizerSettings
+from datagen.training.rollout import Sampled
 from datagen.training.rows import TrainRow
+from datagen.training.sft_rows import sft_rows
 from rollouts import read, report
 
 torch.set_num_threads(1)
@@ -33,13 +39,30 @@ def to_rows(frozen: list[dict[str, Any]]) -> list[TrainRow]:
     return rows
 
 
-def ours(model: nn.Module, rows: list[TrainRow]) -> Callable[[], None]:
+def imitated(frozen: list[dict[str, Any]]) -> list[TrainRow]:
+    sequences = []
+    for one in frozen:
+        ids = np.array(one["prompt"] + one["completion"])
+        written = np.array([0] * len(one["prompt"]) + one["written"], dtype=bool)
+        sequences.append(Sampled(ids, written, np.zeros(len(ids), dtype=np.float32)))
+    return sft_rows(sequences)
+
+
+def ours(model: nn.Module, frozen: list[dict[str, Any]]) -> Callable[[], float]:
     learner = Learner(model, optimizer=OptimizerSettings(learning_rate=1e-4), tokens_per_bin=4096)
-    return lambda: learner.step(rows, PolicyLoss()) and None
+    rows = to_rows(frozen)
+    return lambda: learner.step(rows, PolicyLoss()).loss
 
 
-def padded(model: nn.Module, rows: list[TrainRow]) -> Callable[[], None]:
+def sft(model: nn.Module, frozen: list[dict[str, Any]]) -> Callable[[], float]:
+    """Rows are made in every step, as they are in training."""
+    learner = Learner(model, optimizer=OptimizerSettings(learning_rate=1e-4), tokens_per_bin=4096)
+    return lambda: learner.step(imitated(frozen), SupervisedLoss()).loss
+
+
+def padded(model: nn.Module, frozen: list[dict[str, Any]]) -> Callable[[], float]:
     """One rectangle with a mask, all logits, and the clipped loss: what one writes first."""
+    rows = to_rows(frozen)
     width = max(map(len, rows))
     ids, mask, weight, advantage = (torch.zeros(len(rows), width) for _ in range(4))
     for line, row in enumerate(rows):
@@ -50,18 +73,21 @@ def padded(model: nn.Module, rows: list[TrainRow]) -> Callable[[], None]:
     ids, mask = ids.long(), mask.long()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
-    def step() -> None:
+    def step() -> float:
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
         logprobs = torch.log_softmax(logits, -1).gather(-1, ids[:, 1:, None])[..., 0]
         ratio, gain = (logprobs - logprobs.detach()).exp(), advantage[:, 1:]
-        (torch.maximum(-gain * ratio, -gain * ratio.clamp(0.8, 1.2)) * weight[:, 1:]).sum().backward()
+        loss = (torch.maximum(-gain * ratio, -gain * ratio.clamp(0.8, 1.2)) * weight[:, 1:]).sum()
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        return float(loss.detach())
 
     return step
 
 
 if __name__ == "__main__":
     folder, rounds, way = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    report({"ours": ours, "padded": padded}[way](load_model(folder / "model"), to_rows(read(folder))), rounds)
+    ways = {"ours": ours, "padded": padded, "sft": sft}
+    report(ways[way](load_model(folder / "model"), read(folder)), rounds)

@@ -39,17 +39,17 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def report(step: Callable[[], float | None], rounds: int) -> None:
-    """Print seconds of each step but the first, and by how much memory grew. A step may say its own seconds."""
+def report(step: Callable[[], float], rounds: int) -> None:
+    """Print seconds of each step but the first, by how much memory grew, and the first loss, which a step gives back."""
     before = resident_mb()
-    seconds = []
+    seconds, losses = [], []
     for _ in range(rounds + 1):
         began = time.process_time()
-        said = step()
-        seconds.append(said if said is not None else time.process_time() - began)
-    tell(seconds[1:], before)
+        losses.append(step())
+        seconds.append(time.process_time() - began)
+    tell(seconds[1:], before, loss=losses[0])
 
 
-def tell(seconds: list[float], before_mb: float) -> None:
+def tell(seconds: list[float], before_mb: float, *, loss: float | None = None) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write("\n" + json.dumps({"seconds": seconds, "grew_mb": peak - before_mb}) + "\n")
+    sys.stdout.write("\n" + json.dumps({"seconds": seconds, "grew_mb": peak - before_mb, "loss": loss}) + "\n")
