@@ -17,6 +17,7 @@ QUICK = {
     "chat.py": ["--calls", "5120", "--memory", "20000", "--records", "200", "--only", "ours"],
     "environment.py": ["--pages", "10000", "--seconds", "3"],
     "generation.py": ["--pages", "1000", "4000", "--questions", "100"],
+    "gpu.py": [],
     "learner.py": ["--sizes", "3 x 96", "--rollouts", "8", "--rounds", "1", "--steps", "1"],
     "loader.py": ["--rows", "1000000", "--limit", "50000", "--rounds", "2"],
     "orchestration.py": [],

@@ -20,9 +20,7 @@ from datagen.training.models import load_model
 from datagen.training.objectives.policy import PolicyLoss
 from datagen.training.objectives.supervised import SupervisedLoss
 from datagen.training.optimizers import OptimizerSettings
-from datagen.training.rollout import Sampled
 from datagen.training.rows import TrainRow
-from datagen.training.sft_rows import sft_rows
 from rollouts import read, report
 
 torch.set_num_threads(1)
@@ -40,6 +38,11 @@ def to_rows(frozen: list[dict[str, Any]]) -> list[TrainRow]:
 
 
 def imitated(frozen: list[dict[str, Any]]) -> list[TrainRow]:
+    from datagen.training.rollout import (
+        Sampled,
+    )  # needs more than torch and transformers, which the GPU rows do without
+    from datagen.training.sft_rows import sft_rows
+
     sequences = []
     for one in frozen:
         ids = np.array(one["prompt"] + one["completion"])

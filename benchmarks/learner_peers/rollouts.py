@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PROMPT = 40
+WARM = 3  # steps on a GPU that are not counted
 
 
 def rollouts(count: int, vocabulary: int, seed: int) -> list[dict[str, Any]]:
@@ -50,6 +51,8 @@ def report(step: Callable[[], float], rounds: int) -> None:
     tell(seconds[1:], before, loss=losses[0])
 
 
-def tell(seconds: list[float], before_mb: float, *, loss: float | None = None) -> None:
+def tell(seconds: list[float], before_mb: float, *, loss: float | None = None, peak_mb: float | None = None) -> None:
+    """`peak_mb` is that of a GPU; left out, that of the process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write("\n" + json.dumps({"seconds": seconds, "grew_mb": peak - before_mb, "loss": loss}) + "\n")
+    found = {"seconds": seconds, "grew_mb": peak - before_mb, "loss": loss, "peak_mb": peak_mb or peak}
+    sys.stdout.write("\n" + json.dumps(found) + "\n")

@@ -1,5 +1,8 @@
 """The update of TRL's synchronous GRPOTrainer on frozen rollouts: `.venv-trl/bin/python trl_step.py FOLDER ROUNDS MICRO`.
 
+With SHAPE and DEVICE behind these, the model has that shape, float32 weights, and computes under autocast to bfloat16, and
+seconds are those of the clock.
+
 Times from the moment the batch is prepared until the optimiser has stepped: sampling, decoding and rewards are spared.
 """
 
@@ -23,9 +26,19 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM, TrainerCallb
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rollouts import read, resident_mb, tell  # noqa: E402
+from shapes import build  # noqa: E402
 
+from rollouts import WARM, read, resident_mb, tell  # noqa: E402
+
+SHAPE, DEVICE = sys.argv[4:6] or ["", "cpu"]
 torch.set_num_threads(1)
+
+
+def clock() -> float:
+    """Processor time, or time after everything given to the GPU is done."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() if SHAPE else time.process_time()
 
 
 class Timed(GRPOTrainer):
@@ -34,9 +47,9 @@ class Timed(GRPOTrainer):
     taken = 0.0
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        began = time.process_time()
+        began = clock()
         prepared = super()._prepare_inputs(generation_batch)
-        self.taken += time.process_time() - began
+        self.taken += clock() - began
         return prepared
 
 
@@ -47,14 +60,17 @@ class Watch(TrainerCallback):
         self.began = self.memory = 0.0
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.memory = self.memory or resident_mb()
+        if not self.memory:
+            self.memory = resident_mb()
+            if DEVICE == "cuda":
+                torch.cuda.reset_peak_memory_stats()
         assert self.trainer is not None
         self.trainer.taken = 0.0
-        self.began = time.process_time()
+        self.began = clock()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         assert self.trainer is not None
-        self.seconds.append(time.process_time() - self.began - self.trainer.taken)
+        self.seconds.append(clock() - self.began - self.trainer.taken)
 
 
 def main() -> None:
@@ -80,21 +96,25 @@ def main() -> None:
         return [float(number % 2) for number in range(len(completions))]
 
     watch = Watch()
+    warm = WARM if SHAPE else 1
     with tempfile.TemporaryDirectory() as scratch:
         settings = GRPOConfig(
             output_dir=scratch, per_device_train_batch_size=micro, gradient_accumulation_steps=len(frozen) // micro,
-            num_generations=8, max_steps=rounds + 1, learning_rate=1e-4, beta=0.0, loss_type="dapo",
-            max_completion_length=4096, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[],
+            num_generations=8, max_steps=rounds + warm, learning_rate=1e-4, beta=0.0, loss_type="dapo",
+            max_completion_length=4096, use_cpu=DEVICE == "cpu", bf16=bool(SHAPE), gradient_checkpointing=False, report_to=[],
             save_strategy="no", logging_strategy="no", disable_tqdm=True, lr_scheduler_type="constant",
         )  # fmt: skip
+        load = Qwen3ForCausalLM.from_pretrained
+        model = build(SHAPE, DEVICE) if SHAPE else load(folder / "model", dtype=torch.float32)
         trainer = Timed(
-            model=Qwen3ForCausalLM.from_pretrained(folder / "model", dtype=torch.float32), args=settings,
+            model=model, args=settings,
             reward_funcs=reward, processing_class=tokenizer, rollout_func=replay, callbacks=[watch],
             train_dataset=Dataset.from_dict({"prompt": ["w5 w6"] * 64}),
         )  # fmt: skip
         watch.trainer = trainer
         trainer.train()
-    tell(watch.seconds[1:], watch.memory)
+    peak = torch.cuda.max_memory_allocated() / 2**20 if DEVICE == "cuda" else None
+    tell(watch.seconds[warm:], watch.memory, peak_mb=peak)
 
 
 if __name__ == "__main__":
