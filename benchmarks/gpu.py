@@ -84,7 +84,7 @@ def compare(shape: str, tokens: int, *, device: str, name: str, peak: float | No
             except RuntimeError as exc:
                 if way.name == "ours":
                     raise
-                print(f"{begin} failed: {str(exc).splitlines()[-1]} |", flush=True)
+                print(f"{begin} failed: {str(exc).strip().splitlines()[-1]} |", flush=True)
                 whole = False
                 continue
             seconds = statistics.median(found["seconds"])

@@ -38,9 +38,8 @@ def to_rows(frozen: list[dict[str, Any]]) -> list[TrainRow]:
 
 
 def imitated(frozen: list[dict[str, Any]]) -> list[TrainRow]:
-    from datagen.training.rollout import (
-        Sampled,
-    )  # needs more than torch and transformers, which the GPU rows do without
+    # These need more than torch and transformers, with which `ours_gpu.py` does.
+    from datagen.training.rollout import Sampled
     from datagen.training.sft_rows import sft_rows
 
     sequences = []

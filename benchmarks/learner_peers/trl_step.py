@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # its trainer would spread over all
 os.environ.update(TRL_EXPERIMENTAL_SILENCE="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 warnings.simplefilter("ignore")
 
@@ -101,8 +102,8 @@ def main() -> None:
         settings = GRPOConfig(
             output_dir=scratch, per_device_train_batch_size=micro, gradient_accumulation_steps=len(frozen) // micro,
             num_generations=8, max_steps=rounds + warm, learning_rate=1e-4, beta=0.0, loss_type="dapo",
-            max_completion_length=4096, use_cpu=DEVICE == "cpu", bf16=bool(SHAPE), gradient_checkpointing=False, report_to=[],
-            save_strategy="no", logging_strategy="no", disable_tqdm=True, lr_scheduler_type="constant",
+            max_completion_length=4096, use_cpu=DEVICE == "cpu", bf16=bool(SHAPE), gradient_checkpointing=False,
+            report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True, lr_scheduler_type="constant",
         )  # fmt: skip
         load = Qwen3ForCausalLM.from_pretrained
         model = build(SHAPE, DEVICE) if SHAPE else load(folder / "model", dtype=torch.float32)
