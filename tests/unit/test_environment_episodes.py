@@ -118,6 +118,18 @@ def test_a_handle_with_one_other_character_is_no_episode(shared, place, characte
     assert shared.look(handle).searches == 0
 
 
+def test_a_handle_has_one_spelling(shared):
+    handles = [shared.begin(0, Budget()) for _ in range(60)]
+    respelled = [handle.replace("-", "+").replace("_", "/") for handle in handles]
+
+    assert respelled != handles
+    for handle, other in zip(handles, respelled, strict=True):
+        if other != handle:
+            with pytest.raises(EpisodeFault) as fault:
+                shared.look(other)
+            assert fault.value.code == "unknown_episode"
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> EpisodeTable:
     return EpisodeTable.create(tmp_path_factory.mktemp("shared") / "episodes", slots=64)

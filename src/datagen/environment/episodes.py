@@ -157,7 +157,9 @@ class EpisodeTable:
             except binascii.Error:
                 raw = b""
             name, mac = raw[: _NAME.size], raw[_NAME.size :]
-            if len(raw) == 18 and hmac.compare_digest(mac, self._mac(name)):
+            # The decoder takes "+" for "-" and "/" for "_" as well; a handle has one spelling.
+            spelled = base64.urlsafe_b64encode(raw).decode() == handle
+            if spelled and len(raw) == 18 and hmac.compare_digest(mac, self._mac(name)):
                 slot, nonce = _NAME.unpack(name)
                 return self._place(slot), nonce
         raise EpisodeFault(UNKNOWN_EPISODE, "There is no such episode; begin one with reset.")
