@@ -7,9 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.sampled_models import SHAPE, VOCABULARY, gpt2, made, prompt_of, qwen3
 from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
@@ -25,46 +24,10 @@ from datagen.training.engines.sampler_draw import draw, noise, rules
 from datagen.training.engines.sampler_rows import common
 
 torch.set_num_threads(1)
-VOCABULARY = 120
-SHAPE = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 48,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 3,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 1024,
-    "initializer_range": 0.2,
-    "pad_token_id": 0,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
-
-
-def qwen3(**other: Any) -> Any:
-    return made(Qwen3ForCausalLM, Qwen3Config(**(SHAPE | {"head_dim": 16} | other)))
-
-
-def gpt2() -> Any:
-    sizes = {"n_positions": 512, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.2}
-    return made(GPT2LMHeadModel, GPT2Config(vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=None, **sizes))
 
 
 def sliding() -> Any:
     return qwen3(use_sliding_window=True, sliding_window=16, max_window_layers=1)
-
-
-def made(kind: Any, config: Any) -> Any:
-    torch.manual_seed(0)
-    model = kind(config).eval()
-    for parameter in model.parameters():
-        if parameter.ndim == 1:
-            parameter.data.add_(torch.randn_like(parameter) * 0.2)  # norms and biases that do something
-    return model
-
-
-def prompt_of(length: int, number: int = 0) -> list[int]:
-    return np.random.default_rng(number).integers(0, VOCABULARY, length).tolist()
 
 
 @pytest.mark.parametrize(

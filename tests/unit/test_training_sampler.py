@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from tests.unit.sampled_models import VOCABULARY, gpt2, prompt_of, qwen3
+from transformers import MambaConfig, MambaForCausalLM
 
 from datagen.errors import ConfigError, EngineError
 from datagen.training.engines.base import Completion, Sampling
@@ -16,38 +17,6 @@ from datagen.training.engines.sampler import LocalEngine
 from datagen.training.engines.sampler_rows import common
 
 torch.set_num_threads(1)
-VOCABULARY = 120
-SHAPE = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 48,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 3,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 1024,
-    "initializer_range": 0.2,
-    "pad_token_id": 0,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
-
-
-def qwen3(**other: Any) -> Any:
-    return made(Qwen3ForCausalLM, Qwen3Config(**(SHAPE | {"head_dim": 16} | other)))
-
-
-def gpt2() -> Any:
-    sizes = {"n_positions": 512, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.2}
-    return made(GPT2LMHeadModel, GPT2Config(vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=None, **sizes))
-
-
-def made(kind: Any, config: Any) -> Any:
-    torch.manual_seed(0)
-    model = kind(config).eval()
-    for parameter in model.parameters():
-        if parameter.ndim == 1:
-            parameter.data.add_(torch.randn_like(parameter) * 0.2)  # norms and biases that do something
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +29,6 @@ def run(*calls: Coroutine[Any, Any, Completion]) -> list[Completion]:
         return await asyncio.gather(*calls)
 
     return asyncio.run(together())
-
-
-def prompt_of(length: int, number: int = 0) -> list[int]:
-    return np.random.default_rng(number).integers(0, VOCABULARY, length).tolist()
 
 
 def sampling(seed: int, **other: Any) -> Sampling:
