@@ -49,6 +49,42 @@ def test_a_mean_over_attempts_holds_for_attempts_in_several_sequences():
     assert [float(row.ce_weight.max()) for row in rows] == pytest.approx([1 / 8, 1 / 8, 1 / 2])
 
 
+def test_tokens_that_were_read_share_a_mean_of_their_own_with_its_weight():
+    rows = sft_rows([sequence("..x."), sequence(".x")], context_weight=0.5)
+
+    assert rows[0].ce_weight.tolist() == pytest.approx([0, 0.25, 0.5, 0.25])
+    assert rows[1].ce_weight.tolist() == pytest.approx([0, 0.5])
+
+
+@QUICK
+@given(st.integers(0, 1_000), st.floats(0.1, 0.9))
+def test_of_what_was_read_a_share_is_drawn_and_the_mean_is_over_that(seed, share):
+    written = "." * 40 + "xx" + "." * 60
+    row = sft_rows([sequence(written)], context_weight=0.5, context_share=share, rng=np.random.default_rng(seed))[0]
+    again = sft_rows([sequence(written)], context_weight=0.5, context_share=share, rng=np.random.default_rng(seed))[0]
+    read = np.delete(row.ce_weight, [0, 40, 41])
+
+    assert row.ce_weight[[0, 40, 41]].tolist() == pytest.approx([0, 0.5, 0.5])
+    assert read.sum() == pytest.approx(0.5 if read.any() else 0.0)
+    assert len(np.unique(read[read > 0])) <= 1
+    assert again.ce_weight.tolist() == row.ce_weight.tolist()
+
+
+def test_drawing_a_share_keeps_the_weights_on_average():
+    rng = np.random.default_rng(3)
+    drawn = [
+        sft_rows([sequence("." * 30 + "x")], context_weight=1.0, context_share=0.35, rng=rng)[0].ce_weight
+        for _ in range(4_000)
+    ]
+
+    assert np.mean(drawn, axis=0)[1:30] == pytest.approx(np.full(29, 1 / 29), rel=0.1)
+
+
+def test_a_share_without_a_generator_is_refused():
+    with pytest.raises(ValueError, match="give the generator"):
+        sft_rows([sequence("..x")], context_weight=1.0, context_share=0.5)
+
+
 def test_the_two_of_a_pair_have_one_bundle_and_weigh_what_the_model_wrote():
     rows = preference_rows([(sequence(".x.x"), sequence("..xx")), (sequence(".x"), sequence(".xx"))])
 

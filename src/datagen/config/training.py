@@ -81,6 +81,9 @@ class SftConfig(Section):
     context_weight: float = Field(default=0.0, ge=0)
     """Weight of the mean negative log-likelihood of all other tokens: questions and results. A model that begins with
     random weights learns to copy names from them; a pretrained one needs none."""
+    context_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of these tokens that an update looks at, drawn anew each time. What a token costs at the head grows with the
+    vocabulary, and of a mean over many tokens a third is nearly as good."""
     tokens_per_bin: int = Field(default=8192, ge=16)
     """Tokens of one forward pass."""
     optimizer: SftOptimizerConfig = SftOptimizerConfig()

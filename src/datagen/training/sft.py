@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from datagen.config.training import SftConfig
+from datagen.records.ids import seed_for
 from datagen.training.demonstrations import Demonstrations
 from datagen.training.learner import Learner, StepReport
 from datagen.training.objectives.supervised import SupervisedLoss
@@ -42,11 +45,12 @@ class Imitation:
 
     name = "sft"
 
-    def __init__(self, section: SftConfig, learner: Learner, demonstrations: Demonstrations) -> None:
+    def __init__(self, section: SftConfig, learner: Learner, demonstrations: Demonstrations, *, seed: int) -> None:
         self.learner = learner
         self._section = section
         self._demonstrations = demonstrations
         self._count = Count()
+        self._seed = seed
         self._loss = SupervisedLoss()
 
     @property
@@ -67,7 +71,12 @@ class Imitation:
 
     def update(self) -> Mapping[str, float | None]:
         sequences = self._demonstrations.draw(self._section.rows_per_update)
-        rows = sft_rows(sequences, context_weight=self._section.context_weight)
+        rows = sft_rows(
+            sequences,
+            context_weight=self._section.context_weight,
+            context_share=self._section.context_share,
+            rng=np.random.default_rng(seed_for(self._seed, "context", self.updates)),
+        )
         report = self.learner.step(rows, self._loss)
         self._count.add(report.forwarded_tokens)
         passed_over = {f"data/{name}": float(n) for name, n in sorted(self._demonstrations.passed_over.items())}

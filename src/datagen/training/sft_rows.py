@@ -30,12 +30,17 @@ def sft_rows(
     attempts: Sequence[str] | None = None,
     context_weight: float = 0.0,
     whole_context: int | None = None,
+    context_share: float = 1.0,
+    rng: np.random.Generator | None = None,
 ) -> list[TrainRow]:
     """One row for every sequence in which something was written.
 
     `context_weight` adds the mean over the tokens that the model did not write, times this weight: language modelling of
     questions and pages. A model that begins with random weights learns to copy names from it, for pages repeat them far
     more often than attempts do; a pretrained one needs none. `whole_context` counts these tokens of all ranks.
+
+    `context_share` below 1 draws from `rng` which of these tokens count, each with that probability. The mean is over those
+    drawn, so the gradient is the same on average; the others cost no product with the vocabulary.
 
     `whole` counts what all ranks train on in this update; left out, these sequences are all of it. `attempts` names the
     attempt of each sequence, where attempts have several: `sequence_mean` is then a mean over attempts.
@@ -48,19 +53,34 @@ def sft_rows(
     attempt = np.array([numbers[name] for name in names], np.int64)
     here = step_totals(lengths, sequence=attempt) if len(sequences) else Totals(0, 0)
     weights = coefficients(lengths, mode, totals=whole or here, sequence=attempt) if len(sequences) else lengths
-    read = sum(context_tokens(part) for part in sequences) if whole_context is None else whole_context
+    looked_at = [_context(part, context_share if context_weight else 0.0, rng) for part in sequences]
+    read = sum(int(one.sum()) for one in looked_at) if whole_context is None else whole_context
     context = context_weight / read if read else 0.0
     return [
-        TrainRow(part.input_ids, ce_weight=_weights(part, float(weight), context), rollout_id=name)
-        for part, weight, length, name in zip(sequences, weights, lengths, names, strict=True)
+        TrainRow(part.input_ids, ce_weight=_weights(part, float(weight), mask, context), rollout_id=name)
+        for part, weight, mask, length, name in zip(sequences, weights, looked_at, lengths, names, strict=True)
         if length
     ]
 
 
-def _weights(part: Sampled, weight: float, context: float) -> NDArray[np.float32]:
-    weights = np.where(part.written, np.float32(weight), np.float32(context))
+def _context(part: Sampled, share: float, rng: np.random.Generator | None) -> NDArray[np.bool_]:
+    """Which tokens count of those that somebody else wrote and something predicts."""
+    mask = ~part.written
+    mask[0] = False
+    if share >= 1:
+        return mask
+    if share <= 0:
+        return np.zeros_like(mask)
+    if rng is None:
+        raise ValueError(f"a share of {share} of the context is drawn; give the generator that draws")
+    drawn: NDArray[np.bool_] = mask & (rng.random(len(mask)) < share)
+    return drawn
+
+
+def _weights(part: Sampled, weight: float, mask: NDArray[np.bool_], context: float) -> NDArray[np.float32]:
+    weights = np.where(part.written, np.float32(weight), np.float32(context) * mask)
     weights[0] = 0
-    return weights
+    return weights.astype(np.float32, copy=False)
 
 
 def preference_rows(

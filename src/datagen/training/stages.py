@@ -97,7 +97,7 @@ def _open_sft(place: Place, _first_version: int) -> Loop:
     learner = learner_of(place, section.optimizer, section.tokens_per_bin, total=section.updates)
     data, framing, seed = place.section.data, place.policy.framing, place.section.seed
     renamer = Renamer.of(place.config.web.snapshot) if data.rename else None
-    return Imitation(section, learner, Demonstrations(data, framing, seed=seed, renamer=renamer))
+    return Imitation(section, learner, Demonstrations(data, framing, seed=seed, renamer=renamer), seed=seed)
 
 
 def _open_dpo(place: Place, _first_version: int) -> Loop:
