@@ -1,4 +1,10 @@
-"""What two ranks do in `test_training_distributed`: `torchrun ranks_program.py FOLDER`. Rank r leaves its findings in FOLDER."""
+"""What `test_training_distributed` compares: one rank alone, and two ranks that do the same together.
+
+`python ranks_program.py FOLDER` is the one: it trains, has torchrun start two of this program, and takes up what they left, as
+they take up what it left. Findings are in FOLDER/alone and FOLDER/together, `found-R.json` those of rank R. The one is a
+process of its own, for its draws come from the global generators: in the process of the tests, a thread that an earlier
+file left behind can draw from them too.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +22,10 @@ from datagen.training.distributed import World, distributed
 from datagen.training.export import export_model, whole_weights
 
 KINDS = ("adamw", "muon", "lora", "half")
+KINDS_OF_GRADIENTS = ("adamw", "lora")
+TOKENS_PER_BIN = (8, 48, 4096)
+COUNTS = (1, 6)
+"""Rows of a batch whose gradient is compared."""
 STEPS = 2
 
 
@@ -36,6 +46,17 @@ def gradients(training: Training, count: int) -> dict[str, torch.Tensor]:
     return found
 
 
+def leave_gradients(folder: Path, kind: str, world: World) -> None:
+    """Of bins of every size where one rank is alone, of the middle one where it is not."""
+    found = {}
+    for tokens in TOKENS_PER_BIN if world.size == 1 else TOKENS_PER_BIN[1:2]:
+        seed_everything(11)
+        training = Training(folder / kind, kind, world, tokens_per_bin=tokens)
+        found[tokens] = {count: gradients(training, count) for count in COUNTS}
+    if world.leads:
+        torch.save(found, folder / kind / "gradients.pt")
+
+
 def refusal(work) -> str:
     try:
         work()
@@ -47,11 +68,13 @@ def refusal(work) -> str:
 def train(folder: Path, kind: str, world: World) -> dict[str, object]:
     seed_everything(11)
     training = Training(folder / kind, kind, world)
-    grads = {count: gradients(training, count) for count in (1, 6)}
-    seed_everything(11)
+    begun = whole_weights(training.learner.weights, world)
+    begun = {name: weight.clone() for name, weight in begun.items()}
     training.run(STEPS)
     training.checkpoints.save(STEPS, training.state)
-    weights = whole_weights(training.learner.model, world)
+    weights = whole_weights(training.learner.weights, world)
+    if world.leads:
+        torch.save({"begun": begun, "weights": weights}, folder / kind / "trained.pt")
     export_model(folder / kind / "exported", training.learner.model, world=world)
     training.run(STEPS)
     digest = training.digest()
@@ -60,19 +83,33 @@ def train(folder: Path, kind: str, world: World) -> dict[str, object]:
     seed_everything(5)
     step = again.checkpoints.load(again.state)
     again.run(STEPS)
+    return {"losses": training.history.losses, "digest": digest, "again": again.digest(), "step": step}
+
+
+def take_up(folder: Path, kind: str, world: World) -> dict[str, object]:
+    """Go on from what the other world left in `folder`."""
+    training = Training(folder / kind, kind, world)
+    step = training.checkpoints.load(training.state)
+    weights = whole_weights(training.learner.weights, world)
     if world.leads:
-        torch.save(
-            {"gradients": grads, "weights": weights, "losses": training.history.losses}, folder / kind / "two.pt"
-        )
-    return {"digest": digest, "again": again.digest(), "step": step}
-
-
-def of_one_rank(folder: Path, world: World) -> list[float]:
-    """Go on from what one rank left."""
-    training = Training(folder / "one", "adamw", world)
-    training.checkpoints.load(training.state)
+        torch.save(weights, folder / kind / "taken_up.pt")
     training.run(STEPS)
-    return training.history.losses
+    return {"step": step, "losses": training.history.losses}
+
+
+def logits(folder: Path, kind: str) -> dict[str, list]:
+    """Of the exported folder as transformers reads it, and of the checkpoint."""
+    from transformers import AutoModelForCausalLM
+
+    training = Training(folder / kind, kind)
+    training.checkpoints.load(training.state)
+    exported = AutoModelForCausalLM.from_pretrained(folder / kind / "exported")
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        return {
+            "exported": exported(input_ids=ids).logits.tolist(),
+            "kept": training.learner.model.eval()(input_ids=ids).logits.tolist(),
+        }
 
 
 def second_stage(folder: Path, world: World) -> dict[str, object]:
@@ -120,13 +157,28 @@ def faults(folder: Path, world: World) -> dict[str, str]:
     return told
 
 
+def start_two_ranks(folder: Path) -> None:
+    """What the command torchrun does; from here, because a process of its own takes seconds to begin."""
+    from torch.distributed.run import main as torchrun
+
+    torchrun(["--standalone", "--nproc-per-node", "2", __file__, str(folder)])
+
+
 def main(folder: Path) -> None:
+    alone, together = folder / "alone", folder / "together"
     with distributed() as world:
-        found: dict[str, object] = {kind: train(folder, kind, world) for kind in KINDS}
-        found["of one"] = of_one_rank(folder, world)
-        found["second stage"] = second_stage(folder, world)
-        found["faults"] = faults(folder, world)
-        (folder / f"found-{world.rank}.json").write_text(json.dumps(found))
+        here, other = (alone, together) if world.size == 1 else (together, alone)
+        for kind in KINDS_OF_GRADIENTS:
+            leave_gradients(here, kind, world)
+        found: dict[str, object] = {kind: train(here, kind, world) for kind in KINDS}
+        if world.size == 1:
+            start_two_ranks(folder)
+            found["logits"] = {kind: logits(together, kind) for kind in ("adamw", "lora")}
+        else:
+            found["faults"] = faults(together, world)
+        found["taken up"] = {kind: take_up(other, kind, world) for kind in KINDS}
+        found["second stage"] = second_stage(together, world)
+        (here / f"found-{world.rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
