@@ -50,12 +50,16 @@ OURS = (sys.executable, PEERS / "ours.py", "FOLDER", "STEPS")
 WAYS = {
     "grpo": (
         Way("ours", (*OURS, "ours")),
+        Way(
+            "ours, bins of 1,536", (*OURS, "ours", "1536")
+        ),  # the longest rollout just fits, as into a micro-batch of 1
         Way("padded loop", (*OURS, "padded")),
         Way("TRL, micro-batch 8", (TRL, PEERS / "trl_step.py", "FOLDER", "STEPS", "8")),
         Way("TRL, micro-batch 1", (TRL, PEERS / "trl_step.py", "FOLDER", "STEPS", "1")),
     ),
     "sft": (
         Way("ours", (*OURS, "sft")),
+        Way("ours, bins of 1,536", (*OURS, "sft", "1536")),
         Way("TRL, lines of 4096", (TRL, PEERS / "trl_sft.py", "FOLDER", "STEPS", "4096")),
         Way("TRL, shortest lines", (TRL, PEERS / "trl_sft.py", "FOLDER", "STEPS", "1")),
     ),

@@ -1,6 +1,6 @@
-"""Our update on frozen rollouts, and a plain padded loop: `python ours.py FOLDER ROUNDS WAY`.
+"""Our update on frozen rollouts, and a plain padded loop: `python ours.py FOLDER ROUNDS WAY [TOKENS]`.
 
-WAY is "ours" or "padded", which reinforce, or "sft", which imitates what was written.
+WAY is "ours" or "padded", which reinforce, or "sft", which imitates what was written. A bin holds TOKENS, 4096 if not given.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ def imitated(frozen: list[dict[str, Any]]) -> list[TrainRow]:
     return sft_rows(sequences)
 
 
-def ours(model: nn.Module, frozen: list[dict[str, Any]]) -> Callable[[], float]:
-    learner = Learner(model, optimizer=OptimizerSettings(learning_rate=1e-4), tokens_per_bin=4096)
+def ours(model: nn.Module, frozen: list[dict[str, Any]], tokens: int) -> Callable[[], float]:
+    learner = Learner(model, optimizer=OptimizerSettings(learning_rate=1e-4), tokens_per_bin=tokens)
     rows = to_rows(frozen)
     return lambda: learner.step(rows, PolicyLoss()).loss
 
 
-def sft(model: nn.Module, frozen: list[dict[str, Any]]) -> Callable[[], float]:
+def sft(model: nn.Module, frozen: list[dict[str, Any]], tokens: int) -> Callable[[], float]:
     """Rows are made in every step, as they are in training."""
-    learner = Learner(model, optimizer=OptimizerSettings(learning_rate=1e-4), tokens_per_bin=4096)
+    learner = Learner(model, optimizer=OptimizerSettings(learning_rate=1e-4), tokens_per_bin=tokens)
     return lambda: learner.step(imitated(frozen), SupervisedLoss()).loss
 
 
-def padded(model: nn.Module, frozen: list[dict[str, Any]]) -> Callable[[], float]:
+def padded(model: nn.Module, frozen: list[dict[str, Any]], _tokens: int) -> Callable[[], float]:
     """One rectangle with a mask, all logits, and the clipped loss: what one writes first."""
     rows = to_rows(frozen)
     width = max(map(len, rows))
@@ -91,5 +91,6 @@ def padded(model: nn.Module, frozen: list[dict[str, Any]]) -> Callable[[], float
 
 if __name__ == "__main__":
     folder, rounds, way = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    tokens = int(sys.argv[4]) if len(sys.argv) > 4 else 4096
     ways = {"ours": ours, "padded": padded, "sft": sft}
-    report(ways[way](load_model(folder / "model"), read(folder)), rounds)
+    report(ways[way](load_model(folder / "model"), read(folder), tokens), rounds)
