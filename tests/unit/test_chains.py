@@ -18,8 +18,9 @@ from datagen.language.parse import Parser, same_meaning
 from datagen.language.verbalise import Verbaliser
 from datagen.pipeline.corpus import build_corpus_from, derive, graph_folder
 from datagen.pipeline.practising import PracticePlan, make_practice, read_practice
+from datagen.records.page import LOW_TRUST_KINDS
 from datagen.records.trajectory_rows import row_to_trajectory
-from datagen.rollouts.hindsight import Demonstrator
+from datagen.rollouts.hindsight import Demonstrator, HindsightSettings
 from datagen.runs.workers import serial
 from datagen.storage import read_parquet
 from datagen.synthesis.chains import ChainDraft, ChainGround, ChainSettings, is_unseen, make_chain, pattern_of
@@ -120,7 +121,7 @@ def test_relations_can_be_limited(graph):
 
 
 def test_a_demonstration_searches_only_for_names_that_were_read_before(snapshot, graph, chains):
-    demonstrator = Demonstrator(SnapshotWeb(snapshot), graph.catalogue)
+    demonstrator = Demonstrator(SnapshotWeb(snapshot), graph)
     shown = [(made, script) for made in chains if (script := demonstrator.demonstrate(made.chain))]
 
     assert len(shown) > len(chains) / 2
@@ -147,6 +148,29 @@ def rows_of(folder: Path, table: str) -> list[dict]:
     return [
         row for file in sorted((folder / "data" / table).glob("*.parquet")) for row in read_parquet(file).to_pylist()
     ]
+
+
+def test_a_demonstration_reads_any_page_that_states_the_value_or_its_article_alone(snapshot, graph, chains):
+    def read(elsewhere: float) -> list[tuple[str, str]]:
+        demonstrator = Demonstrator(SnapshotWeb(snapshot), graph, HindsightSettings(elsewhere=elsewhere))
+        shown = [(made.chain, script) for made in chains if (script := demonstrator.demonstrate(made.chain))]
+        return [
+            (link.subject.key, orjson.loads(visit.arguments)["url"])
+            for chain, script in shown
+            for link, visit in zip(
+                chain.links, [e for e in script.events if e.tool == "visit" and e.arguments], strict=True
+            )
+        ]
+
+    assert all(url == article for article, url in read(0.0))
+    mixed = read(1.0)
+    others = {(article, url) for article, url in mixed if url != article}
+    assert len(mixed) / 10 < sum(url != article for article, url in mixed) < len(mixed)
+    for article, url in others:
+        page = SnapshotWeb(snapshot).visit(url)
+        assert page.title == graph.name(graph.id(article))
+        assert page.source_kind not in LOW_TRUST_KINDS
+    assert read(1.0) == mixed
 
 
 def test_practice_holds_graded_demonstrations_of_its_questions(tmp_path, snapshot):

@@ -170,7 +170,7 @@ def _room(folder: str) -> _Room:
         "prompts": [],
     }
     ground = ChainGround(graph, plan.chains.relations)
-    demonstrator = Demonstrator(SnapshotWeb(snapshot), graph.catalogue, plan.hindsight)
+    demonstrator = Demonstrator(SnapshotWeb(snapshot), graph, plan.hindsight)
     return _Room(plan, ground, Verbaliser(graph.catalogue), demonstrator, lineage)
 
 

@@ -159,7 +159,7 @@ def practice_plan(section: PracticeConfig) -> PracticePlan:
         candidates=section.candidates,
         seed=section.seed,
         chains=ChainSettings(dict(section.hops), section.relations, section.wordings, section.value_share),
-        hindsight=HindsightSettings(shown_chars=section.shown_chars),
+        hindsight=HindsightSettings(shown_chars=section.shown_chars, elsewhere=section.elsewhere),
         split=section.split,
     )
 
