@@ -34,6 +34,6 @@ class PracticeConfig(Section):
     """Which sentence patterns questions may have: "unseen" ones, a fifth of all, never are "seen" ones."""
     shown_chars: int = Field(default=700, ge=1)
     """A value has to stand within so many characters of its page."""
-    elsewhere: Share = 0.5
+    elsewhere: Share = 0.0
     """Share of visits in which a demonstration may read another page about the thing than its article, if it states the
     value: what is always shown choosing one host learns the host."""

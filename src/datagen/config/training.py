@@ -84,6 +84,9 @@ class SftConfig(Section):
     context_share: float = Field(default=1.0, gt=0, le=1)
     """Share of these tokens that an update looks at, drawn anew each time. What a token costs at the head grows with the
     vocabulary, and of a mean over many tokens a third is nearly as good."""
+    context_whole_until: int = Field(default=0, ge=0)
+    """Updates at the beginning that look at all of these tokens. Copying is learned suddenly, and from a share of them twice
+    as late."""
     tokens_per_bin: int = Field(default=8192, ge=16)
     """Tokens of one forward pass."""
     optimizer: SftOptimizerConfig = SftOptimizerConfig()

@@ -70,11 +70,12 @@ class Imitation:
         """Nothing to prepare."""
 
     def update(self) -> Mapping[str, float | None]:
-        sequences = self._demonstrations.draw(self._section.rows_per_update)
+        section = self._section
+        sequences = self._demonstrations.draw(section.rows_per_update)
         rows = sft_rows(
             sequences,
-            context_weight=self._section.context_weight,
-            context_share=self._section.context_share,
+            context_weight=section.context_weight,
+            context_share=1.0 if self.updates < section.context_whole_until else section.context_share,
             rng=np.random.default_rng(seed_for(self._seed, "context", self.updates)),
         )
         report = self.learner.step(rows, self._loss)
