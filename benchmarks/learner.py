@@ -50,9 +50,8 @@ OURS = (sys.executable, PEERS / "ours.py", "FOLDER", "STEPS")
 WAYS = {
     "grpo": (
         Way("ours", (*OURS, "ours")),
-        Way(
-            "ours, bins of 1,536", (*OURS, "ours", "1536")
-        ),  # the longest rollout just fits, as into a micro-batch of 1
+        # The longest rollout just fits, as into a micro-batch of 1.
+        Way("ours, bins of 1,536", (*OURS, "ours", "1536")),
         Way("padded loop", (*OURS, "padded")),
         Way("TRL, micro-batch 8", (TRL, PEERS / "trl_step.py", "FOLDER", "STEPS", "8")),
         Way("TRL, micro-batch 1", (TRL, PEERS / "trl_step.py", "FOLDER", "STEPS", "1")),

@@ -36,4 +36,4 @@ class PracticeConfig(Section):
     """A value has to stand within so many characters of its page."""
     elsewhere: Share = 0.0
     """Share of visits in which a demonstration may read another page about the thing than its article, if it states the
-    value: what is always shown choosing one host learns the host."""
+    value. What is always shown one host may choose by the host; a tiny policy learned later with a share of 1."""

@@ -82,11 +82,10 @@ class SftConfig(Section):
     """Weight of the mean negative log-likelihood of all other tokens: questions and results. A model that begins with
     random weights learns to copy names from them; a pretrained one needs none."""
     context_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of these tokens that an update looks at, drawn anew each time. What a token costs at the head grows with the
-    vocabulary, and of a mean over many tokens a third is nearly as good."""
+    """Share of these tokens that an update looks at, drawn anew each time: what a token costs at the head grows with the
+    vocabulary. The mean is over those drawn, with the same expectation and more noise."""
     context_whole_until: int = Field(default=0, ge=0)
-    """Updates at the beginning that look at all of these tokens. Copying is learned suddenly, and from a share of them twice
-    as late."""
+    """Updates at the beginning that look at all of these tokens, such as those before copying is learned, which is sudden."""
     tokens_per_bin: int = Field(default=8192, ge=16)
     """Tokens of one forward pass."""
     optimizer: SftOptimizerConfig = SftOptimizerConfig()

@@ -42,9 +42,7 @@ class HindsightSettings:
     shown_chars: int = 700
     """A value has to stand within so many characters of its page: readers with little room see no more of it."""
     elsewhere: float = 0.0
-    """Share of visits in which any page about the thing may be read that states the value, not the article alone. Shown
-    articles only, of one host nearly all, a policy may choose the host and not the title; shown any page, it learns to
-    choose much later."""
+    """Share of visits in which any page about the thing may be read that states the value, not its article alone."""
 
 
 class Demonstrator:

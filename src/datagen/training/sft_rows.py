@@ -124,11 +124,6 @@ def written_tokens(part: Sampled) -> int:
     return int(np.count_nonzero(part.written))
 
 
-def context_tokens(part: Sampled) -> int:
-    """Tokens of a sequence that somebody else wrote and something predicts."""
-    return int(np.count_nonzero(~part.written[1:]))
-
-
 def mask_of(part: Sampled) -> NDArray[np.float32]:
     """1 where the model wrote, 0 elsewhere."""
     return part.written.astype(np.float32)
