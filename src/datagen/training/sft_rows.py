@@ -80,7 +80,7 @@ def _context(part: Sampled, share: float, rng: np.random.Generator | None) -> ND
 def _weights(part: Sampled, weight: float, mask: NDArray[np.bool_], context: float) -> NDArray[np.float32]:
     weights = np.where(part.written, np.float32(weight), np.float32(context) * mask)
     weights[0] = 0
-    return weights.astype(np.float32, copy=False)
+    return weights
 
 
 def preference_rows(
