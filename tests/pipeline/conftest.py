@@ -88,19 +88,21 @@ def practice(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def tiny_training(practice, tmp_path) -> Callable[..., DatagenConfig]:
-    """`tiny_training("training.rl.updates=1")`: a config that trains a very small policy in seconds, in `tmp_path/run`."""
-    from datagen.config import load_config
-
-    source = Path(__file__).with_name("tiny_training.toml")
+def tiny_overlays(practice, tmp_path) -> Callable[..., list[str]]:
+    """`tiny_overlays("training.rl.updates=1")`: what is laid over `tiny_training.toml` for a run in `tmp_path/run`."""
     places = (
         f'web.snapshot="{practice}/snapshot"',
         f'training.directory="{tmp_path}/run"',
         f'training.data.releases=["{practice}/questions"]',
         f'training.evaluation.sets=[{{name = "seen", questions = "{practice}/questions", split = "train", count = 3}}]',
     )
+    return lambda *more: [*places, *more]
 
-    def config(*more: str) -> DatagenConfig:
-        return load_config(source, [*places, *more])
 
-    return config
+@pytest.fixture
+def tiny_training(tiny_overlays) -> Callable[..., DatagenConfig]:
+    """`tiny_training("training.rl.updates=1")`: a config that trains a very small policy in seconds, in `tmp_path/run`."""
+    from datagen.config import load_config
+
+    source = Path(__file__).with_name("tiny_training.toml")
+    return lambda *more: load_config(source, tiny_overlays(*more))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tests.pipeline.cut_training import CUT
 
 from datagen.config import DatagenConfig
 from datagen.dataset.streaming import stream
@@ -29,6 +33,7 @@ from datagen.training.running import Trained, train
 from datagen.training.tokenizer import CompactTokenizer
 
 torch.set_num_threads(1)
+HERE = Path(__file__).parent
 TIMED = ("_s", "_per_s", "memory_mb")
 """Ends of the names of figures that are other in every process: times and memory."""
 
@@ -36,7 +41,7 @@ TIMED = ("_s", "_per_s", "memory_mb")
 @pytest.fixture(autouse=True)
 def _rewards(monkeypatch):
     """Configs of these tests name functions in `training_rewards`."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(HERE))
 
 
 def figures(run: Path) -> list[tuple[str, int, dict[str, float | None]]]:
@@ -84,14 +89,23 @@ def test_imitation_and_reinforcement_leave_curves_measurements_and_a_policy(tiny
     assert policy.framing.vocabulary == 400
 
 
-def test_a_training_that_is_cut_off_anywhere_ends_with_the_same_bits(tiny_training, tmp_path):
+def in_its_own_process(overlays: Sequence[str], *cut: str) -> int:
+    """The exit code of `cut_training.py`."""
+    command = [sys.executable, str(HERE / "cut_training.py"), json.dumps(overlays), *cut]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(HERE)}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode in (0, CUT), done.stderr
+    return done.returncode
+
+
+def test_a_training_that_is_cut_off_anywhere_ends_with_the_same_bits(tiny_overlays, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    teach(tiny_training(f'training.directory="{whole}"'))
-    begun = [f'training.directory="{cut}"', "training.checkpoints.every=1"]
+    assert in_its_own_process(tiny_overlays(f'training.directory="{whole}"')) == 0
+    begun = tiny_overlays(f'training.directory="{cut}"', "training.checkpoints.every=1")
     for name, updates in (("sft", 2), ("rl.rl", 1)):
-        with pytest.raises(Cut):
-            cut_off(tiny_training(*begun), name, updates)
-    teach(tiny_training(*begun), resume=True)
+        assert in_its_own_process(begun, name, str(updates)) == CUT
+    assert in_its_own_process(begun) == 0
 
     assert weights(cut) == weights(whole)
     for here, there in zip(figures(cut), figures(whole), strict=True):

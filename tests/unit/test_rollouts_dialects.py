@@ -87,6 +87,19 @@ def test_what_was_rendered_is_rendered_again_from_what_was_read(name, log, quest
     assert rendered.prompt + rendered.response == rendered.text
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_is_kept_where_an_earlier_call_never_got_its_result(name):
+    call = Event(0, "call", call_id="c0", tool="search", arguments=arguments({"query": "clubs of Veltrin"}))
+    log = (call, Event(1, "answer", "Harlan Rovers"))
+
+    rendered = DIALECTS[name].render(QUESTION, log)
+    parsed = DIALECTS[name].parse(rendered.text)
+
+    assert parsed.answer == "Harlan Rovers"
+    assert [fault.code for fault in parsed.faults] == ["no_result"]
+    assert DIALECTS[name].render(QUESTION, parsed.events).text == rendered.text
+
+
 @pytest.mark.parametrize("name", ["function_calling", "fathom", "webexplorer"])
 @FUZZ
 @given(log=orderly(answered=True))

@@ -375,14 +375,16 @@ def test_time_is_told_apart_into_generation_tools_and_waiting():
 
     stats, later = asyncio.run(life())
 
-    assert stats.generation == pytest.approx(4 * 0.02, rel=0.6)
-    assert stats.tools == pytest.approx(4 * 0.02, rel=0.6)
+    # A sleep lasts at least as long as it says; how much longer is up to the machine.
+    assert stats.generation >= 4 * 0.02 * 0.95
+    assert stats.tools >= 4 * 0.02 * 0.95
     assert stats.attempting >= stats.generation + stats.tools
-    assert 0.2 < stats.waiting_share < 0.7
+    assert stats.wall >= stats.waited + 0.06 * 0.95
+    assert 0 < stats.waiting_share < 1
     assert (later.finished, later.waited) == (0, 0.0)
     told = stats.figures(asynchronous=True)
-    assert told["generation_s"] == pytest.approx(0.02, rel=0.6)
-    assert told["tools_s"] == pytest.approx(0.02, rel=0.6)
+    assert told["generation_s"] == stats.generation / 4
+    assert told["tools_s"] == stats.tools / 4
     assert told["attempt_s"] >= told["generation_s"] + told["tools_s"]
     assert told["waiting"] == stats.waiting_share
     assert "waiting" not in stats.figures(asynchronous=False)
@@ -394,6 +396,26 @@ def _look_up() -> None:
 
     with spent("tools"):
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("generation", "tools"), ("tools", "generation")])
+def test_time_of_one_kind_is_not_counted_as_the_other(kind, other):
+    engine = TimedEngine(SlowEngine())
+
+    async def attempt(question, number, seed, version):
+        await (engine.generate((1, 2), Sampling()) if kind == "generation" else asyncio.to_thread(_look_up))
+        return rollout(question, number, seed, version)
+
+    async def life():
+        async with RolloutPool(attempt, PoolSettings(groups=1, attempts=2), seed=1) as pool:
+            pool.submit(questions(1))
+            await pool.take()
+            return pool.stats()
+
+    stats = asyncio.run(life())
+
+    assert getattr(stats, kind) > 0
+    assert getattr(stats, other) == 0
 
 
 def test_attempts_go_on_while_the_learner_holds_its_own_thread():

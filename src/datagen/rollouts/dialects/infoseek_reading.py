@@ -3,7 +3,8 @@
     think -> search -> information -> think -> ... -> think -> answer
 
 Every block has its end, nothing stands between blocks, and nothing after the answer. What comes before the first break is
-read; an answer is taken only from a text without one.
+read; an answer is taken only from a text without one. A query that is said to have no result breaks nothing: that is a
+fault of who ran the search, not of who wrote the text.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class TagReader:
         return self._concluded(question)
 
     def _concluded(self, question: str | None) -> Parsed:
-        clean = not self._faults
+        clean = all(fault.code == "no_result" for fault in self._faults)
         verdict = check_events(self._events)
         for fault in verdict.faults:
             known = 0 <= fault.where < len(self._starts)
