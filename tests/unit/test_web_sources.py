@@ -242,6 +242,15 @@ def test_a_missing_file_is_refused_with_the_next_command(tmp_path):
 def test_the_synthetic_web_is_a_source_and_knows_its_options():
     with pytest.raises(ConfigError, match="unknown option 'sed=7'"):
         open_source("synthetic:sed=7")
+    with pytest.raises(ConfigError, match="come together"):
+        open_source("synthetic:articles=60")
+
+
+def test_a_synthetic_web_says_how_much_of_its_world_has_pages():
+    plain, thin = open_source("synthetic:seed=3,pages=600"), open_source("synthetic:seed=3,pages=600,articles=30,sites=70")
+
+    assert (plain.name, thin.name) == ("synthetic-3-600", "synthetic-3-600-30-70")
+    assert plain.fingerprint() != thin.fingerprint()
 
 
 def test_fingerprints_follow_content_not_names(tmp_path):

@@ -14,6 +14,7 @@ from datagen.knowledge.reading import Reader
 from datagen.records.page import LOW_TRUST_KINDS, Page
 from datagen.web.extraction import extract
 from datagen.web.synthetic import SyntheticSource, SyntheticWeb, entity_types, load_ontology, truth_facts
+from datagen.web.synthetic.addresses import ENCYCLOPEDIA, Coverage
 
 SEED, PAGES = 21, 1200
 
@@ -231,6 +232,25 @@ def test_old_addresses_redirect_and_unknown_ones_are_refused(web, raw_pages):
 def test_a_web_too_small_to_ask_about_is_refused():
     with pytest.raises(ConfigError, match="at least 300 pages"):
         SyntheticWeb(1, 299)
+
+
+def test_a_thin_encyclopedia_leaves_entities_to_pages_of_their_own():
+    def homes(coverage: Coverage | None) -> Counter[str | None]:
+        addresses = SyntheticWeb(SEED, PAGES, coverage).addresses
+        kept = (addresses.home(ref) for ref in addresses.world.entities())
+        return Counter(url and urlsplit(url).hostname == ENCYCLOPEDIA for url in kept)
+
+    full, thin = homes(None), homes(Coverage(articles=0.4, sites=0.7))
+
+    assert full[True] > 0.85 * full.total()
+    assert thin.total() == full.total()
+    assert thin[True] == pytest.approx(0.4 * thin.total(), rel=0.15)
+    assert thin[False] == pytest.approx(0.6 * 0.7 * thin.total(), rel=0.15)
+
+
+def test_a_coverage_for_which_there_is_no_room_is_refused():
+    with pytest.raises(ConfigError, match=r"400 pages has no room for \d+ pages of entities: lower articles and sites"):
+        SyntheticWeb(1, 400, Coverage(articles=1.0, sites=1.0))
 
 
 @pytest.mark.parametrize("pages", [300, 301, 555, 5000])

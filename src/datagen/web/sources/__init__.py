@@ -5,12 +5,15 @@ pages.warc.gz   warc:crawl/file   wiki.zim   folder/   rows.jsonl   rows.parquet
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from datagen.errors import ConfigError, SourceError
 from datagen.web.sources.raw import RawPage, Redirect, SkippedRecord, Source, SourceRecord
+
+if TYPE_CHECKING:
+    from datagen.web.synthetic.addresses import Coverage
 
 __all__ = ["SOURCE_KINDS", "RawPage", "Redirect", "SkippedRecord", "Source", "SourceRecord", "open_source"]
 
@@ -99,13 +102,31 @@ def _kind_of(path: Path) -> str:
 
 def _open_synthetic(options: str) -> Source:
     values = {"seed": 7, "pages": 2000}
+    known = (*values, "articles", "sites")
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
-        if key.strip() not in values or not value.strip().isdigit():
+        if key.strip() not in known or not value.strip().isdigit():
             raise ConfigError(
-                f"unknown option {option!r} of the synthetic web; write synthetic:seed=7,pages=2000 with whole numbers."
+                f"unknown option {option!r} of the synthetic web; write synthetic:seed=7,pages=2000 with whole numbers, "
+                "and articles=60,sites=60 for other shares of entities that have an article and a page of their own."
             )
         values[key.strip()] = int(value)
     from datagen.web.synthetic.source import SyntheticSource
 
-    return cast("Source", SyntheticSource(seed=values["seed"], pages=values["pages"]))
+    source = SyntheticSource(seed=values["seed"], pages=values["pages"], coverage=_coverage(values))
+    return cast("Source", source)
+
+
+def _coverage(values: Mapping[str, int]) -> Coverage | None:
+    """What `articles` and `sites` say in percent; None where neither is said."""
+    from datagen.web.synthetic.addresses import Coverage
+
+    shares = values.get("articles"), values.get("sites")
+    if shares == (None, None):
+        return None
+    articles, sites = shares
+    if articles is None or sites is None or max(articles, sites) > 100:
+        raise ConfigError(
+            "articles and sites of a synthetic web are percentages and come together: articles=60,sites=60."
+        )
+    return Coverage(articles / 100, sites / 100)

@@ -60,7 +60,8 @@ class Family:
 class SyntheticWeb:
     """The pages of a world."""
 
-    def __init__(self, seed: int, pages: int) -> None:
+    def __init__(self, seed: int, pages: int, coverage: Coverage | None = None) -> None:
+        """`coverage`: what shares of the entities have an article and a page of their own; what fits the size where None."""
         if pages < MIN_PAGES:
             raise ConfigError(
                 f"A synthetic web needs at least {MIN_PAGES} pages, not {pages}: set pages = {MIN_PAGES}."
@@ -68,14 +69,20 @@ class SyntheticWeb:
         self.seed, self.pages = seed, pages
         self.world = World(seed, round(pages * _ENTITIES_PER_PAGE))
         entities = sum(self.world.layout.sizes.values())
-        coverage = Coverage(*(min(c, f * pages / entities) for c, f in zip(_COVERAGE, _FULLEST, strict=True)))
-        self.addresses = Addresses(self.world, coverage)
+        fitting = Coverage(*(min(c, f * pages / entities) for c, f in zip(_COVERAGE, _FULLEST, strict=True)))
+        self.addresses = Addresses(self.world, coverage or fitting)
         statements = Statements(self.addresses)
         self.desk = Desk(self.addresses, statements, Phrasing(statements))
         self.entities = EntityPages(self.desk)
         self.talk = TalkPages(self.desk, self.entities)
         self._fixed = tuple(self._entity_families())
-        rest = max(0, pages - sum(family.slots for family in self._fixed))
+        asked = sum(family.slots for family in self._fixed)
+        if coverage and asked > pages:
+            raise ConfigError(
+                f"A synthetic web of {pages} pages has no room for {asked} pages of entities: lower articles and sites "
+                f"({coverage.articles:.0%} and {coverage.sites:.0%} of {entities} entities)."
+            )
+        rest = max(0, pages - asked)
         self.lists = ListPages(self.desk, round(rest * _LIST_SHARE))
         self.news = NewsPages(self.desk, round(rest * _NEWS_SHARE))
 

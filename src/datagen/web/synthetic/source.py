@@ -8,6 +8,7 @@ from functools import cached_property
 from datagen.errors import ConfigError
 from datagen.records.ids import content_id
 from datagen.web.sources.raw import RawPage
+from datagen.web.synthetic.addresses import Coverage
 from datagen.web.synthetic.ontology import read_ontology
 from datagen.web.synthetic.pages import SyntheticWeb
 
@@ -23,21 +24,25 @@ class SyntheticSource:
 
     kind = "synthetic"
 
-    def __init__(self, seed: int, pages: int, *, first: int = 0, step: int = 1) -> None:
+    def __init__(
+        self, seed: int, pages: int, *, first: int = 0, step: int = 1, coverage: Coverage | None = None
+    ) -> None:
         if not 0 <= first < step:
             raise ConfigError(f"A part of a synthetic web needs 0 <= first < step, not first={first}, step={step}.")
         self.seed, self.pages, self.first, self.step = seed, pages, first, step
+        self.coverage = coverage
 
     @property
     def name(self) -> str:
-        return f"synthetic-{self.seed}-{self.pages}"
+        shares = "" if self.coverage is None else "".join(f"-{share:.0%}".rstrip("%") for share in self.coverage)
+        return f"synthetic-{self.seed}-{self.pages}{shares}"
 
     @cached_property
     def web(self) -> SyntheticWeb:
-        return SyntheticWeb(self.seed, self.pages)
+        return SyntheticWeb(self.seed, self.pages, self.coverage)
 
     def fingerprint(self) -> str:
-        """Identity of the content: seed, size, part, and the ontology it is made from."""
+        """Identity of the content: seed, size, coverage, part, and the ontology it is made from."""
         return content_id(
             "syn1",
             {
@@ -46,6 +51,7 @@ class SyntheticSource:
                 "pages": self.pages,
                 "part": [self.first, self.step],
                 "ontology": read_ontology().catalogue.digest,
+                **({} if self.coverage is None else {"coverage": list(self.coverage)}),
             },
         )
 
