@@ -22,7 +22,7 @@ from datagen.training.report import (
     latest,
     write_report,
 )
-from datagen.training.report.curves import THEME, draw_curves, tick
+from datagen.training.report.curves import THEME, Ruler, draw_curves, tick
 
 CAVEAT = "The start was weakened on purpose: its demonstrations stop one hop early."
 SETTINGS = {"training": {"seed": 7, "rl": {"algorithm": "rapo", "overrides": {}}, "betas": [0.9, 0.98], "kl": None}}
@@ -187,6 +187,20 @@ def test_equal_figures_give_equal_bytes(folder):
 
     assert first == second
     assert [curve.title for curve in first] == ["Reward and success on training questions"]
+
+
+def updates(name: str, count: int) -> Arm:
+    return Arm(name, tuple(MetricLine("rl", step, {"reward": 0.5}) for step in range(1, count + 1)), (), ())
+
+
+def test_runs_of_as_many_updates_go_over_updates_and_unlike_ones_each_over_its_own():
+    alike, unlike = [updates("RAPO", 40), updates("GRPO", 50)], [updates("RAPO", 50), updates("imitation", 1000)]
+
+    assert Ruler.of(alike).steps == (1, 1)
+    assert Ruler.of(unlike).steps == (2, 0.1)
+    assert Ruler.of([updates("none", 0), updates("RAPO", 50)]).steps == (1, 1)
+    assert all(">updates<" in curve.svg for curve in draw_curves(alike))
+    assert all("own updates, %<" in curve.svg for curve in draw_curves(unlike))
 
 
 def test_a_run_that_recorded_nothing_gets_a_page_that_says_so(tmp_path):

@@ -247,7 +247,10 @@ def test_the_synthetic_web_is_a_source_and_knows_its_options():
 
 
 def test_a_synthetic_web_says_how_much_of_its_world_has_pages():
-    plain, thin = open_source("synthetic:seed=3,pages=600"), open_source("synthetic:seed=3,pages=600,articles=30,sites=70")
+    plain, thin = (
+        open_source("synthetic:seed=3,pages=600"),
+        open_source("synthetic:seed=3,pages=600,articles=30,sites=70"),
+    )
 
     assert (plain.name, thin.name) == ("synthetic-3-600", "synthetic-3-600-30-70")
     assert plain.fingerprint() != thin.fingerprint()

@@ -1,6 +1,7 @@
 """Curves of one or several runs, as PNG files for anywhere and as SVG that takes the colours of the page around it.
 
-One run: its metrics have colours. Several: the runs have colours, and metrics of one plot are told apart by their dashes. What
+One run: its metrics have colours. Several: the runs have colours, and metrics of one plot are told apart by their dashes; where
+they made very different numbers of updates, each goes over its own from 0 to 100 %. What
 is drawn thin is as measured; the thick line over it is its running mean within the phase. Dotted verticals part phases, and a triangle on the axis is
 an alarm. Files carry no time, so equal figures give equal bytes.
 """
@@ -40,6 +41,8 @@ MARGINS = {"left": 0.62, "right": 0.12, "bottom": 0.46, "top": 0.1}
 DECADE = 10
 """Figures over less than that have no two ticks on a logarithmic axis."""
 DPI = 150
+UNLIKE = 1.5
+"""Runs whose updates differ by more than this factor have no common axis of updates: a batch of attempts is not one of rows."""
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": SOFT,
     "axes.linewidth": 0.7, "axes.labelcolor": SOFT, "axes.grid": True, "axes.grid.axis": "y", "grid.color": GRID, "grid.linewidth": 0.8,
@@ -78,6 +81,24 @@ class Curve:
     svg: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """The axis along which the runs of a plot go."""
+
+    label: str
+    steps: tuple[float, ...]
+    """Of each run: how far one update goes."""
+    shares: bool = False
+    """Whether every run goes from 0 to 100."""
+
+    @classmethod
+    def of(cls, arms: Sequence[Arm]) -> Ruler:
+        made = [arm.updates for arm in arms if arm.updates]
+        if not made or max(made) <= UNLIKE * min(made):
+            return cls("updates", (1.0,) * len(arms))
+        return cls("share of the run's own updates, %", tuple(100 / max(1, arm.updates) for arm in arms), shares=True)
+
+
 def draw_curves(arms: Sequence[Arm]) -> list[Curve]:
     """Held-out success first, then all panels that have a figure in any arm, then metrics that `METRICS` does not know."""
     found = [_success(arms, name) for name in dict.fromkeys(r.set for arm in arms for r in arm.evaluations if r.n)]
@@ -95,13 +116,16 @@ def draw_curves(arms: Sequence[Arm]) -> list[Curve]:
 
 def _success(arms: Sequence[Arm], name: str) -> Curve:
     modes = dict.fromkeys((r.mode, r.mode_name) for arm in arms for r in arm.evaluations if r.set == name)
+    ruler = Ruler.of(arms)
 
     def fill(axis: Any) -> None:
-        for place, arm in enumerate(arms):
+        for place, (arm, wide) in enumerate(zip(arms, ruler.steps, strict=True)):
             offsets = arm.offsets
             for number, (mode, _) in enumerate(modes):
                 records = [r for r in arm.evaluations if (r.set, r.mode) == (name, mode)]
-                ends = {offsets[r.phase] + r.step: found for r in records if (found := r.interval()) is not None}
+                ends = {
+                    wide * (offsets[r.phase] + r.step): found for r in records if (found := r.interval()) is not None
+                }
                 at = sorted(ends)
                 colour, dash = _look(place, number, len(arms))
                 middle, low, high = ([100 * getattr(ends[x], end) for x in at] for end in ("value", "low", "high"))
@@ -109,28 +133,29 @@ def _success(arms: Sequence[Arm], name: str) -> Curve:
                 axis.fill_between(at, low, high, color=colour, alpha=0.14, lw=0)
         axis.set_ylim(0, 100)
         axis.set_ylabel("right answers, %")
-        _phases(axis, arms)
+        _phases(axis, arms, ruler)
 
-    note = "Share of right answers over updates; bands are 95 % intervals."
+    note = "Share of right answers in the course of training; bands are 95 % intervals."
     keys = _keys(arms, [label for _, label in modes])
     return _drawn(f"{SUCCESS}{name}", note, fill, keys=keys, size=WIDE)
 
 
 def _panel(arms: Sequence[Arm], panel: Panel, names: Sequence[str]) -> Curve:
     known = [METRICS[name] for name in names if name in METRICS]
+    ruler = Ruler.of(arms)
 
     def fill(axis: Any) -> None:
-        for place, arm in enumerate(arms):
+        for place, (arm, wide) in enumerate(zip(arms, ruler.steps, strict=True)):
             for number, metric in enumerate(names):
                 for part in arm.series(metric).values():
-                    _line(axis, part, *_look(place, number, len(arms)))
+                    _line(axis, [(wide * x, y) for x, y in part], *_look(place, number, len(arms)))
         if panel.log and 0 < DECADE * axis.dataLim.ymin < axis.dataLim.ymax:
             axis.set_yscale("log")
         elif {metric.unit for metric in known} == {"share"}:
             axis.set_ylim(bottom=0)
         axis.set_ylabel(" / ".join(dict.fromkeys(metric.unit for metric in known if metric.unit)))
-        _phases(axis, arms)
-        _alarms(axis, arms, names)
+        _phases(axis, arms, ruler)
+        _alarms(axis, arms, names, ruler)
 
     note = " ".join(f"{metric.name}: {metric.meaning}" for metric in known)
     return _drawn(panel.title, note, fill, keys=_keys(arms, names))
@@ -140,7 +165,7 @@ def _points(arm: Arm, metric: str) -> bool:
     return any(math.isfinite(value) for part in arm.series(metric).values() for _, value in part)
 
 
-def _line(axis: Any, part: Sequence[tuple[int, float]], colour: str, dash: tuple[float, ...]) -> None:
+def _line(axis: Any, part: Sequence[tuple[float, float]], colour: str, dash: tuple[float, ...]) -> None:
     at, values = _thinned(part)
     if len(at) >= SMOOTHED and _roughness(values) > ROUGH:
         axis.plot(at, values, color=colour, lw=0.7, alpha=0.35)
@@ -149,7 +174,7 @@ def _line(axis: Any, part: Sequence[tuple[int, float]], colour: str, dash: tuple
         axis.plot(at, values, color=colour, dashes=dash, lw=1.6, marker="o" if len(at) < SMOOTHED // 2 else "", ms=2.5)
 
 
-def _thinned(part: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
+def _thinned(part: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """What is finite, at most `POINTS` of it: means of equally many neighbours."""
     known = [(x, y) for x, y in part if math.isfinite(y)]
     size = math.ceil(len(known) / POINTS) or 1
@@ -184,15 +209,17 @@ def _keys(arms: Sequence[Arm], metrics: Sequence[str]) -> tuple[Key, ...]:
     return (*(Key(arm.name, COLOURS[n % len(COLOURS)]) for n, arm in enumerate(arms)), *dashes)
 
 
-def _phases(axis: Any, arms: Sequence[Arm]) -> None:
+def _phases(axis: Any, arms: Sequence[Arm], ruler: Ruler) -> None:
     """Names of the phases of the first arm, parted by dotted verticals, where the plot shows more than one."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = axis.dataLim.x0, axis.dataLim.x1
-    axis.set_xlabel("updates")
+    axis.set_xlabel(ruler.label)
+    if ruler.shares:
+        axis.set_xlim(-2, 102)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    starts = arms[0].offsets
-    ends = [*starts.values(), arms[0].updates][1:]
+    starts = {phase: ruler.steps[0] * start for phase, start in arms[0].offsets.items()}
+    ends = [*starts.values(), ruler.steps[0] * arms[0].updates][1:]
     shown = {
         phase: start for (phase, start), end in zip(starts.items(), ends, strict=True) if start < high and low < end
     }
@@ -205,12 +232,12 @@ def _phases(axis: Any, arms: Sequence[Arm]) -> None:
         )  # fmt: skip
 
 
-def _alarms(axis: Any, arms: Sequence[Arm], names: Sequence[str]) -> None:
+def _alarms(axis: Any, arms: Sequence[Arm], names: Sequence[str], ruler: Ruler) -> None:
     """Triangles on the axis where one of these metrics raised an alarm."""
     rules = {rule.name for rule in RULES if rule.metric in names}
-    for arm in arms:
+    for arm, wide in zip(arms, ruler.steps, strict=True):
         offsets = arm.offsets
-        at = [offsets.get(alarm.phase, 0) + alarm.step for alarm in arm.alarms if alarm.rule in rules]
+        at = [wide * (offsets.get(alarm.phase, 0) + alarm.step) for alarm in arm.alarms if alarm.rule in rules]
         axis.plot(
             at, [0] * len(at), ls="", marker="^", ms=7, color=WARN, transform=axis.get_xaxis_transform(), clip_on=False, zorder=5
         )  # fmt: skip
