@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from datagen.training.report import (
     comparisons,
     headline,
     latest,
+    read_arms,
     write_report,
 )
 from datagen.training.report.curves import THEME, Ruler, draw_curves, tick
@@ -201,6 +203,20 @@ def test_runs_of_as_many_updates_go_over_updates_and_unlike_ones_each_over_its_o
     assert Ruler.of([updates("none", 0), updates("RAPO", 50)]).steps == (1, 1)
     assert all(">updates<" in curve.svg for curve in draw_curves(alike))
     assert all("own updates, %<" in curve.svg for curve in draw_curves(unlike))
+
+
+def test_a_run_that_went_on_from_another_begins_where_that_ended(tmp_path):
+    for name, right in (("start", 2), ("RAPO", 7)):
+        with Recorder(tmp_path / name) as recorder:
+            recorder.evaluation(EvaluationRecord(name, "five hops", "greedy", 10, right, phase="sft", step=5))
+    folders = {name: tmp_path / name for name in ("RAPO", "start")}
+
+    arms = read_arms(tmp_path / "RAPO", Report(arms=folders, start="start"))
+
+    assert [[r.right for r in arm.begun] for arm in arms] == [[2], []]
+    assert [arm.begun for arm in read_arms(tmp_path / "RAPO", Report(arms=folders))] == [(), ()]
+    begun, alone = (draw_curves([replace(arms[0], begun=known)])[0].svg for known in (arms[0].begun, ()))
+    assert begun != alone
 
 
 def test_a_run_that_recorded_nothing_gets_a_page_that_says_so(tmp_path):

@@ -9,6 +9,7 @@ compute buys elsewhere. So the start is an arm like the others, and differences 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from datagen.training.describing import report_of_run
@@ -21,5 +22,6 @@ def compare_arms(start: Path | str, arms: Mapping[str, Path | str]) -> Path:
     """Write the report of the first arm, with the others and the start as arms; returns the page."""
     first = next(iter(arms))
     folder = Path(arms[first]) / "comparison"
-    write_report(folder, report_of_run(arms[first], arms={**arms, START: start}))
+    report = report_of_run(arms[first], arms={**arms, START: start})
+    write_report(folder, replace(report, start=START))
     return folder / "report.html"

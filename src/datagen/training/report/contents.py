@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +43,8 @@ class Report:
     """In what way the start was weakened on purpose: stands in the first line, beside the headline."""
     arms: Mapping[str, Path | str] = field(default_factory=dict)
     """Folders of runs to show side by side, by name, the one that the report is about first; this run alone where empty."""
+    start: str = ""
+    """The arm that all others went on from, if there is one."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """As in the config; nested."""
     lineage: Mapping[str, Any] = field(default_factory=dict)
@@ -60,6 +62,8 @@ class Arm:
     lines: tuple[MetricLine, ...]
     evaluations: tuple[EvaluationRecord, ...]
     alarms: tuple[Alarm, ...]
+    begun: tuple[EvaluationRecord, ...] = ()
+    """What was last measured of the run that this one went on from."""
 
     @classmethod
     def read(cls, name: str, folder: Path | str) -> Self:
@@ -106,9 +110,11 @@ class Arm:
 
 
 def read_arms(folder: Path | str, report: Report) -> list[Arm]:
-    """The runs of a report, the one it is about first."""
+    """The runs of a report, the one it is about first; those that went on from another know what that came to."""
     folders = report.arms or {Path(folder).name: folder}
-    return [Arm.read(name, place) for name, place in folders.items()]
+    arms = [Arm.read(name, place) for name, place in folders.items()]
+    newest = {(r.set, r.mode): r for arm in arms if arm.name == report.start for r in arm.evaluations}
+    return [arm if arm.name == report.start else replace(arm, begun=tuple(newest.values())) for arm in arms]
 
 
 def choose_samples(samples: Sequence[Sample], count: int = SAMPLES) -> list[Sample]:

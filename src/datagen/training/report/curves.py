@@ -122,10 +122,10 @@ def _success(arms: Sequence[Arm], name: str) -> Curve:
         for place, (arm, wide) in enumerate(zip(arms, ruler.steps, strict=True)):
             offsets = arm.offsets
             for number, (mode, _) in enumerate(modes):
-                records = [r for r in arm.evaluations if (r.set, r.mode) == (name, mode)]
-                ends = {
-                    wide * (offsets[r.phase] + r.step): found for r in records if (found := r.interval()) is not None
-                }
+                measured = [(0.0, r) for r in arm.begun]
+                measured += [(wide * (offsets[r.phase] + r.step), r) for r in arm.evaluations]
+                here = [(x, r.interval()) for x, r in measured if (r.set, r.mode) == (name, mode)]
+                ends = {x: found for x, found in here if found is not None}
                 at = sorted(ends)
                 colour, dash = _look(place, number, len(arms))
                 middle, low, high = ([100 * getattr(ends[x], end) for x in at] for end in ("value", "low", "high"))
