@@ -320,21 +320,22 @@ def test_a_conversation_stays_with_one_server_and_a_group_begins_on_one(pair):
         prompt = (number,)
         for turn in range(3):
             completion = await engine.generate(
-                prompt, Sampling(2, seed=turn), session=f"s{number}", share=f"g{number // 4}"
+                prompt, Sampling(2, seed=turn), session=f"s{number}", share=f"g{number // 2}"
             )
             prompt = (*prompt, *completion.token_ids)
         await engine.release(f"s{number}")
 
     async def life():
         async with engine_for(*pair) as engine:
-            await asyncio.gather(*(conversation(engine, number) for number in range(40)))
+            await asyncio.gather(*(conversation(engine, number) for number in range(60)))
             return engine.counts
 
     counts = asyncio.run(life())
-    first, second = ({prompt[0] // 4 for prompt in prompts_of(server)} for server in pair)
+    first, second = ({prompt[0] // 2 for prompt in prompts_of(server)} for server in pair)
 
     assert not first & second
-    assert min(len(first), len(second)) >= 2
+    assert first  # ports decide which groups: of 30, chance leaves none to a server once in 10^9
+    assert second
     assert counts["moved"] == 0
     assert counts["cached_tokens"] > 0
 
@@ -342,17 +343,17 @@ def test_a_conversation_stays_with_one_server_and_a_group_begins_on_one(pair):
 def test_a_conversation_moves_when_its_server_dies_and_everything_is_answered(pair):
     async def life():
         async with engine_for(*pair, retry_seconds=5) as engine:
-            for number in range(8):
+            for number in range(24):
                 await engine.generate((number, 1), Sampling(2), session=f"s{number}")
             await asyncio.to_thread(pair[0].die)
             await asyncio.gather(
-                *(engine.generate((number, 1, 2), Sampling(2), session=f"s{number}") for number in range(8))
+                *(engine.generate((number, 1, 2), Sampling(2), session=f"s{number}") for number in range(24))
             )
             return engine.counts
 
     counts = asyncio.run(life())
 
-    assert counts["answered"] == 16
+    assert counts["answered"] == 48
     assert counts["failed"] == 0
     assert counts["moved"] == len({prompt[0] for prompt in prompts_of(pair[0]) if len(prompt) == 2}) > 0
 
