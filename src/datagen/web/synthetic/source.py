@@ -34,7 +34,7 @@ class SyntheticSource:
 
     @property
     def name(self) -> str:
-        shares = "" if self.coverage is None else "".join(f"-{share:.0%}".rstrip("%") for share in self.coverage)
+        shares = "" if self.coverage is None else "".join(f"-{round(100 * share)}" for share in self.coverage)
         return f"synthetic-{self.seed}-{self.pages}{shares}"
 
     @cached_property
